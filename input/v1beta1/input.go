@@ -1,0 +1,88 @@
+package v1beta1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/aim-engine/function-aim/apis/v1alpha1"
+)
+
+// Input says what a platform decides once for all endpoints of a Composition.
+// Every field is optional.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:storageversion
+// +kubebuilder:resource:categories=crossplane
+type Input struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// ProviderConfigName is the provider-kubernetes ProviderConfig (for a
+	// namespaced composite: ClusterProviderConfig) through which objects are
+	// made.
+	// +optional
+	// +kubebuilder:default=default
+	ProviderConfigName string `json:"providerConfigName,omitempty"`
+
+	// Namespace that a composite without a claim composes into.
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+
+	// Inventory is the hardware that the cluster has. When it is empty nothing
+	// is known of the hardware, and none is ruled out.
+	// +optional
+	Inventory []InventoryItem `json:"inventory,omitempty"`
+
+	// GPUResourceName is the extended resource that the device plugin offers.
+	// +optional
+	// +kubebuilder:default="amd.com/gpu"
+	GPUResourceName string `json:"gpuResourceName,omitempty"`
+
+	// Images replace the engines' images.
+	// +optional
+	Images []EngineImage `json:"images,omitempty"`
+
+	// StorageClass of caches that name none.
+	// +optional
+	StorageClass string `json:"storageClass,omitempty"`
+
+	// Tolerations of every pod, beside the one for GPU nodes.
+	// +optional
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+
+	// Security of every pod whose endpoint says nothing else.
+	// +optional
+	Security *v1alpha1.Security `json:"security,omitempty"`
+
+	// PodDiagnosis reads the pods of a workload that is not available, to say
+	// why. Disabled needs no permission to read pods, and says less.
+	// +optional
+	// +kubebuilder:default=Enabled
+	// +kubebuilder:validation:Enum=Enabled;Disabled
+	PodDiagnosis string `json:"podDiagnosis,omitempty"`
+}
+
+// An InventoryItem is one kind of node of the cluster.
+type InventoryItem struct {
+	// Hardware of the nodes.
+	Hardware v1alpha1.Hardware `json:"hardware"`
+
+	// GPUsPerNode that one node offers.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	GPUsPerNode int32 `json:"gpusPerNode"`
+}
+
+// An EngineImage replaces the image of an engine.
+type EngineImage struct {
+	// Backend that the image runs.
+	Backend v1alpha1.Backend `json:"backend"`
+
+	// Hardware that the image is for; all of it if unset.
+	// +optional
+	Hardware v1alpha1.Hardware `json:"hardware,omitempty"`
+
+	// Image with its tag or digest.
+	// +kubebuilder:validation:MinLength=1
+	Image string `json:"image"`
+}
