@@ -1,0 +1,261 @@
+// Package endpoint turns a decision and a spec into the manifests that serve a
+// model, and live manifests into a status. It knows nothing of Crossplane.
+package endpoint
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
+
+	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/engine"
+	"github.com/aim-engine/function-aim/fn/gpu"
+	"github.com/aim-engine/function-aim/fn/model"
+)
+
+// Labels of everything that serves an endpoint.
+const (
+	// LabelComposite is the composite that owns an object. It is the whole
+	// selector of the Deployment and the Service, so that neither ever changes.
+	LabelComposite = "aim.engine.amd.com/composite"
+	// LabelEndpoint is the name of the endpoint.
+	LabelEndpoint = "aim.engine.amd.com/endpoint"
+
+	labelModel        = "aim.engine.amd.com/model"
+	labelModelVersion = "aim.engine.amd.com/model-version"
+	labelManagedBy    = "app.kubernetes.io/managed-by"
+	labelName         = "app.kubernetes.io/name"
+	labelInstance     = "app.kubernetes.io/instance"
+
+	managedBy = "function-aim"
+)
+
+// A Role of a manifest among those of an endpoint.
+type Role string
+
+// Roles, in the order in which they are rendered.
+const (
+	RoleConfig     Role = "config"
+	RoleCache      Role = "cache"
+	RoleDeployment Role = "deployment"
+	RoleReplicas   Role = "replicas"
+	RoleService    Role = "service"
+	RoleAutoscaler Role = "autoscaler"
+)
+
+// Kinds that a render can contain: what the provider must be allowed to manage.
+func Kinds() []schema.GroupVersionKind {
+	return []schema.GroupVersionKind{
+		{Version: "v1", Kind: "ConfigMap"},
+		{Version: "v1", Kind: "PersistentVolumeClaim"},
+		{Version: "v1", Kind: "Service"},
+		{Group: "apps", Version: "v1", Kind: "Deployment"},
+		{Group: "autoscaling", Version: "v2", Kind: "HorizontalPodAutoscaler"},
+	}
+}
+
+// A Manifest to apply.
+type Manifest struct {
+	Role   Role
+	Object runtime.Object
+	// Retain the object when the endpoint is deleted.
+	Retain bool
+	// Partial manifests hold some fields of an object that another has.
+	Partial bool
+}
+
+// Platform holds what the platform team decided for all endpoints.
+type Platform struct {
+	// GPUResourceName is the extended resource of a GPU.
+	GPUResourceName string
+	// StorageClass of caches that name none.
+	StorageClass string
+	// Tolerations of every pod.
+	Tolerations []corev1.Toleration
+	// Security of pods whose endpoint says nothing else.
+	Security *v1alpha1.Security
+}
+
+// An Endpoint to render.
+type Endpoint struct {
+	// Name and Namespace of the endpoint, as the user knows it.
+	Name      string
+	Namespace string
+	// Composite that owns it.
+	Composite string
+	// Spec with all defaults set.
+	Spec v1alpha1.AIMEndpointSpec
+	// Recipe that runs, with its snapshot.
+	Recipe v1alpha1.SelectedRecipe
+	// Accelerator and Engine of the recipe.
+	Accelerator gpu.Accelerator
+	Engine      engine.Engine
+	Platform    Platform
+}
+
+// Longest base name: with the longest suffix it is still a DNS label.
+const maxBaseName = 63 - len("-config")
+
+var dnsLabel = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
+
+// BaseName of an endpoint's objects: its own name if all kinds of object can
+// have that, else a form of it that is unique by a hash.
+func BaseName(name string) string {
+	if len(name) <= maxBaseName && dnsLabel.MatchString(name) {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	hash := hex.EncodeToString(sum[:3])
+	s := model.Slug(name, maxBaseName-len("aim-")-1-len(hash))
+	if !dnsLabel.MatchString(s) {
+		s = strings.Trim("aim-"+s, "-")
+	}
+	return s + "-" + hash
+}
+
+// TargetName of an endpoint's object.
+func TargetName(name string, r Role) string {
+	switch r {
+	case RoleConfig:
+		return BaseName(name) + "-config"
+	case RoleCache:
+		return BaseName(name) + "-cache"
+	case RoleDeployment, RoleReplicas, RoleService, RoleAutoscaler:
+	}
+	return BaseName(name)
+}
+
+// LabelValue returns s if it can be a label's value, else a form of it that is
+// unique by a hash.
+func LabelValue(s string) string {
+	if len(s) <= 63 {
+		return s
+	}
+	sum := sha256.Sum256([]byte(s))
+	return strings.TrimRight(s[:54], "-_.") + "-" + hex.EncodeToString(sum[:4])
+}
+
+func (e Endpoint) selector() map[string]string {
+	return map[string]string{LabelComposite: LabelValue(e.Composite)}
+}
+
+func (e Endpoint) labels() map[string]string {
+	l := map[string]string{
+		LabelComposite: LabelValue(e.Composite),
+		LabelEndpoint:  LabelValue(e.Name),
+		labelManagedBy: managedBy,
+		labelName:      string(e.Engine.Name),
+		labelInstance:  LabelValue(e.Name),
+	}
+	if s := model.Slug(e.Recipe.Snapshot.Model, 63); s != "" {
+		l[labelModel] = s
+	}
+	if v := e.Spec.Model.Version; v != "" {
+		l[labelModelVersion] = v
+	}
+	return l
+}
+
+// port that the server listens on.
+func (e Endpoint) port() int32 {
+	return ptr.Deref(e.Spec.Service.TargetPort, e.Recipe.Snapshot.Port)
+}
+
+// minReplicas and maxReplicas that the user wants.
+func (e Endpoint) minReplicas() int32 { return ptr.Deref(e.Spec.Scaling.MinReplicas, 1) }
+
+func (e Endpoint) maxReplicas() int32 {
+	return max(e.minReplicas(), ptr.Deref(e.Spec.Scaling.MaxReplicas, e.minReplicas()))
+}
+
+// autoscaled says whether the number of replicas is not the user's but an
+// autoscaler's to decide.
+func (e Endpoint) autoscaled() bool { return e.maxReplicas() > e.minReplicas() }
+
+// security of the pods: the endpoint's, where it says anything, else the
+// platform's.
+func (e Endpoint) security() v1alpha1.Security {
+	if s := e.Spec.Security; s != nil && (s.PodSecurityContext != nil || len(s.SupplementalGroups) > 0) {
+		out := *s
+		if p := e.Platform.Security; p != nil && len(out.SupplementalGroups) == 0 {
+			// The groups that own the devices are a fact of the nodes.
+			out.SupplementalGroups = p.SupplementalGroups
+		}
+		return out
+	}
+	return ptr.Deref(e.Platform.Security, v1alpha1.Security{})
+}
+
+// Default sets what the API server sets where the schema has a default, and
+// the objects that hold them where they are missing. The API server does not
+// set a default in an object that is absent.
+func Default(s *v1alpha1.AIMEndpointSpec) {
+	def(&s.Recipe)
+	def(&s.Resources)
+	def(&s.Scaling)
+	def(&s.Service)
+	def(&s.Cache)
+	def(&s.Image)
+	def(&s.Recipe.AutoSelect, true)
+	def(&s.Scaling.MinReplicas, 1)
+	def(&s.Service.Port, 8000)
+	def(&s.Cache.Enabled, false)
+	def(&s.Cache.Retain, true)
+	zero(&s.Recipe.Objective, v1alpha1.ObjectiveThroughput)
+	zero(&s.Recipe.UpgradePolicy, v1alpha1.UpgradePinned)
+	zero(&s.Service.Type, string(corev1.ServiceTypeClusterIP))
+	zero(&s.Cache.AccessMode, string(corev1.ReadWriteOnce))
+}
+
+// def sets a pointer that is nil.
+func def[T any](p **T, v ...T) {
+	if *p == nil {
+		*p = new(T)
+		for _, v := range v {
+			**p = v
+		}
+	}
+}
+
+// zero sets a value that is empty.
+func zero[T ~string](p *T, v T) {
+	if *p == "" {
+		*p = v
+	}
+}
+
+// Owns says whether an object with the supplied labels is this endpoint's. A
+// volume may have been retained for it by an endpoint of the same name.
+func (e Endpoint) Owns(r Role, labels map[string]string) bool {
+	if labels[labelManagedBy] != managedBy || labels[LabelEndpoint] != LabelValue(e.Name) {
+		return false
+	}
+	return r == RoleCache || labels[LabelComposite] == LabelValue(e.Composite)
+}
+
+// Selector of the endpoint's pods.
+func (e Endpoint) Selector(live Live) map[string]string {
+	if d := live.Deployment; d != nil && d.Spec.Selector != nil && len(d.Spec.Selector.MatchLabels) > 0 {
+		return d.Spec.Selector.MatchLabels
+	}
+	return e.selector()
+}
+
+// GrowingClass is the storage class of a volume that should grow; empty if
+// none should.
+func (e Endpoint) GrowingClass(live Live) string {
+	if !*e.Spec.Cache.Enabled || live.Cache == nil {
+		return ""
+	}
+	have, want := live.Cache.Spec.Resources.Requests[corev1.ResourceStorage], e.CacheSize()
+	if want.Cmp(have) <= 0 {
+		return ""
+	}
+	return ptr.Deref(live.Cache.Spec.StorageClassName, "")
+}

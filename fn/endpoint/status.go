@@ -1,0 +1,345 @@
+package endpoint
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/aim-engine/function-aim/apis/v1alpha1"
+)
+
+// Live objects of an endpoint, as they were last seen; nil where there is none.
+type Live struct {
+	Deployment *appsv1.Deployment
+	Service    *corev1.Service
+	Cache      *corev1.PersistentVolumeClaim
+	Autoscaler *autoscalingv2.HorizontalPodAutoscaler
+	// Pods of the Deployment; only known while it is not available.
+	Pods []corev1.Pod
+	// CacheExpandable says whether the class of the cache's volume allows it
+	// to grow.
+	CacheExpandable bool
+	// ApplyErrors by role: why a manifest could not be applied.
+	ApplyErrors map[Role]string
+}
+
+// A Condition of an endpoint.
+type Condition struct {
+	Type    v1alpha1.ConditionType
+	OK      bool
+	Reason  v1alpha1.ConditionReason
+	Message string
+}
+
+// Serving says whether at least one replica can take requests.
+func (l Live) Serving() bool {
+	return l.Deployment != nil && l.Deployment.Status.AvailableReplicas > 0
+}
+
+// Available says whether the workload is all that it should be, so that there
+// is nothing to be learnt from its pods.
+func (l Live) Available() bool {
+	d := l.Deployment
+	return l.Serving() && !rollingOut(d) && deploymentCondition(d, appsv1.DeploymentAvailable) != nil &&
+		deploymentCondition(d, appsv1.DeploymentAvailable).Status == corev1.ConditionTrue &&
+		d.Status.AvailableReplicas >= ptr.Deref(d.Spec.Replicas, 1)
+}
+
+// rollingOut says whether pods of an older template are still to be replaced.
+func rollingOut(d *appsv1.Deployment) bool {
+	return d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas < d.Status.Replicas
+}
+
+// applied says whether a live Deployment runs what we want it to run.
+func (e Endpoint) applied(d *appsv1.Deployment) bool {
+	for _, c := range d.Spec.Template.Spec.Containers {
+		if c.Name == containerName {
+			return c.Image == e.image() && slices.Equal(c.Command, e.Recipe.Snapshot.Command) && slices.Equal(c.Args, e.args())
+		}
+	}
+	return false
+}
+
+func deploymentCondition(d *appsv1.Deployment, t appsv1.DeploymentConditionType) *appsv1.DeploymentCondition {
+	for i := range d.Status.Conditions {
+		if d.Status.Conditions[i].Type == t {
+			return &d.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// Conditions of the workload and what is around it.
+func (e Endpoint) Conditions(live Live) []Condition {
+	return []Condition{e.workloadReady(live), e.serviceReady(live), e.cacheReady(live), e.scalingReady(live)}
+}
+
+func (e Endpoint) workloadReady(live Live) Condition {
+	c := Condition{Type: v1alpha1.ConditionWorkloadReady}
+	for _, r := range []Role{RoleDeployment, RoleReplicas, RoleConfig} {
+		if msg, ok := live.ApplyErrors[r]; ok {
+			c.Reason = v1alpha1.ReasonApplyFailed
+			c.Message = bound(fmt.Sprintf("cannot apply %s: %s", describe(r), msg))
+			if live.Serving() {
+				c.Message = bound("the workload keeps running as it was; " + c.Message)
+			}
+			return c
+		}
+	}
+	d := live.Deployment
+	if d == nil {
+		c.Reason, c.Message = v1alpha1.ReasonStarting, "the Deployment is being created"
+		return c
+	}
+	if !e.applied(d) {
+		// What is live is what was wanted before. It may well be available, but
+		// it is not what the user is waiting for.
+		c.Reason, c.Message = v1alpha1.ReasonRolloutInProgress, "the change is being applied"
+		return c
+	}
+	want := ptr.Deref(d.Spec.Replicas, 1)
+	count := fmt.Sprintf("%d of %d replicas are available", d.Status.AvailableReplicas, want)
+	if live.Available() {
+		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonAvailable, count
+		return c
+	}
+
+	reason, cause := diagnose(live.Pods, e.Platform.GPUResourceName)
+	if av := deploymentCondition(d, appsv1.DeploymentAvailable); av != nil && av.Status == corev1.ConditionTrue && live.Serving() && !rollingOut(d) {
+		// It serves, with fewer replicas than wanted. That is what scaling up
+		// looks like, and no reason to call it not ready.
+		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonAvailable, count
+		if cause != "" {
+			c.Message = bound(count + "; " + cause)
+		}
+		return c
+	}
+	if reason != "" {
+		c.Reason, c.Message = reason, bound(count+"; "+cause)
+		return c
+	}
+	if p := deploymentCondition(d, appsv1.DeploymentProgressing); p != nil && p.Status == corev1.ConditionFalse && p.Reason == "ProgressDeadlineExceeded" {
+		c.Reason = v1alpha1.ReasonProgressDeadlineExceeded
+		c.Message = bound(fmt.Sprintf("%s, and there was no progress for %d s", count, ptr.Deref(d.Spec.ProgressDeadlineSeconds, 0)))
+		return c
+	}
+	if live.Serving() && rollingOut(d) {
+		c.Reason, c.Message = v1alpha1.ReasonRolloutInProgress, fmt.Sprintf("%d of %d replicas are updated, %d are available", d.Status.UpdatedReplicas, want, d.Status.AvailableReplicas)
+		return c
+	}
+	c.Reason, c.Message = v1alpha1.ReasonStarting, count
+	if cause != "" {
+		c.Message = bound(count + "; " + cause)
+	}
+	return c
+}
+
+func (e Endpoint) serviceReady(live Live) Condition {
+	c := Condition{Type: v1alpha1.ConditionServiceReady}
+	if msg, ok := live.ApplyErrors[RoleService]; ok {
+		c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound("cannot apply the Service: "+msg)
+		return c
+	}
+	switch {
+	case live.Service == nil:
+		c.Reason, c.Message = v1alpha1.ReasonStarting, "the Service is being created"
+	case live.Service.Spec.Type == corev1.ServiceTypeLoadBalancer && loadBalancer(live.Service) == "":
+		c.Reason, c.Message = v1alpha1.ReasonWaitingForLoadBalancer, "the cluster has assigned no address to the load balancer yet; clients in the cluster can use "+e.URL()
+	default:
+		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonAvailable, "clients reach it at "+e.URL()
+	}
+	return c
+}
+
+func (e Endpoint) cacheReady(live Live) Condition {
+	c := Condition{Type: v1alpha1.ConditionCacheReady}
+	if !*e.Spec.Cache.Enabled {
+		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonDisabled, "cache.enabled is false: each pod downloads the model"
+		return c
+	}
+	if msg, ok := live.ApplyErrors[RoleCache]; ok {
+		c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound("cannot apply the cache's volume: "+msg)
+		return c
+	}
+	pvc := live.Cache
+	if pvc == nil {
+		c.Reason, c.Message = v1alpha1.ReasonStarting, "the cache's volume is being created"
+		return c
+	}
+	if class := ptr.Deref(pvc.Spec.StorageClassName, ""); e.storageClass() != "" && class != e.storageClass() {
+		c.Reason = v1alpha1.ReasonStorageClassImmutable
+		c.Message = fmt.Sprintf("cache.storageClass cannot change from %q to %q; delete the PersistentVolumeClaim %s to start an empty cache of that class", class, e.storageClass(), pvc.Name)
+		return c
+	}
+	if mode := e.Spec.Cache.AccessMode; len(pvc.Spec.AccessModes) > 0 && string(pvc.Spec.AccessModes[0]) != mode {
+		c.Reason = v1alpha1.ReasonStorageClassImmutable
+		c.Message = fmt.Sprintf("cache.accessMode cannot change from %s to %s; delete the PersistentVolumeClaim %s to start an empty cache with that mode", pvc.Spec.AccessModes[0], mode, pvc.Name)
+		return c
+	}
+	have, want := pvc.Spec.Resources.Requests[corev1.ResourceStorage], e.CacheSize()
+	// A size that nobody asked for need not be told of.
+	if asked := e.Spec.Cache.Size != ""; asked && want.Cmp(have) < 0 {
+		c.Reason, c.Message = v1alpha1.ReasonShrinkIgnored, fmt.Sprintf("a volume cannot shrink: it stays at %s, cache.size says %s", have.String(), want.String())
+		return c
+	} else if asked && want.Cmp(have) > 0 && !live.CacheExpandable {
+		c.Reason, c.Message = v1alpha1.ReasonExpansionNotSupported, fmt.Sprintf("the storage class %q does not allow volumes to grow: it stays at %s, cache.size says %s", ptr.Deref(pvc.Spec.StorageClassName, ""), have.String(), want.String())
+		return c
+	}
+	if pvc.Status.Phase == corev1.ClaimBound {
+		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonBound, fmt.Sprintf("the volume %s of %s is bound", pvc.Name, have.String())
+		return c
+	}
+	c.Reason, c.Message = v1alpha1.ReasonWaitingForConsumer, fmt.Sprintf("the PersistentVolumeClaim %s is not bound yet; with some storage classes that waits for a pod", pvc.Name)
+	return c
+}
+
+func (e Endpoint) scalingReady(live Live) Condition {
+	c := Condition{Type: v1alpha1.ConditionScalingReady}
+	if msg, ok := live.ApplyErrors[RoleAutoscaler]; ok {
+		c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound("cannot apply the HorizontalPodAutoscaler: "+msg)
+		return c
+	}
+	if !e.autoscaled() {
+		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonDisabled, "autoscaling is off: scaling.maxReplicas is not above scaling.minReplicas"
+		return c
+	}
+	c.Reason, c.Message = v1alpha1.ReasonMetricsUnavailable, "the HorizontalPodAutoscaler has not reported yet"
+	if live.Autoscaler == nil {
+		return c
+	}
+	for _, hc := range live.Autoscaler.Status.Conditions {
+		if hc.Type != autoscalingv2.ScalingActive {
+			continue
+		}
+		if hc.Status == corev1.ConditionTrue {
+			c.OK, c.Reason, c.Message = true, v1alpha1.ReasonActive, fmt.Sprintf("between %d and %d replicas", e.minReplicas(), e.maxReplicas())
+			return c
+		}
+		c.Message = bound(fmt.Sprintf("the replicas stay as they are, because the autoscaler gets no metrics: %s", hc.Message))
+	}
+	return c
+}
+
+// Status of the endpoint that comes from live objects. The phase and reason
+// are not among it: they depend on all conditions.
+func (e Endpoint) Status(live Live) v1alpha1.AIMEndpointStatus {
+	s := v1alpha1.AIMEndpointStatus{
+		URL:             e.URL(),
+		ServedModelName: e.ServedModelName(),
+		Endpoints:       &v1alpha1.Endpoints{Internal: e.URL()},
+	}
+	if svc := live.Service; svc != nil {
+		switch svc.Spec.Type {
+		case corev1.ServiceTypeLoadBalancer:
+			if host := loadBalancer(svc); host != "" {
+				url := "http://" + net.JoinHostPort(host, strconv.Itoa(int(*e.Spec.Service.Port)))
+				s.Endpoints.LoadBalancer, s.Endpoints.External, s.URL = url, url, url
+			}
+		case corev1.ServiceTypeNodePort:
+			if len(svc.Spec.Ports) > 0 {
+				s.Endpoints.NodePort = svc.Spec.Ports[0].NodePort
+			}
+		case corev1.ServiceTypeClusterIP, corev1.ServiceTypeExternalName:
+		}
+	}
+	if d := live.Deployment; d != nil {
+		s.Replicas = &v1alpha1.Replicas{
+			Current:   d.Status.Replicas,
+			Desired:   ptr.Deref(d.Spec.Replicas, 1),
+			Ready:     d.Status.ReadyReplicas,
+			Available: d.Status.AvailableReplicas,
+		}
+	}
+	s.Metrics = e.metrics(live.Autoscaler)
+	return s
+}
+
+// metrics that the autoscaler measured.
+func (e Endpoint) metrics(hpa *autoscalingv2.HorizontalPodAutoscaler) *v1alpha1.Metrics {
+	if hpa == nil || !e.autoscaled() {
+		return nil
+	}
+	out := v1alpha1.Metrics{}
+	for _, m := range hpa.Status.CurrentMetrics {
+		switch {
+		case m.Resource != nil && m.Resource.Name == corev1.ResourceCPU:
+			out.CPUUtilization = m.Resource.Current.AverageUtilization
+		case m.Resource != nil && m.Resource.Name == corev1.ResourceMemory:
+			out.MemoryUtilization = m.Resource.Current.AverageUtilization
+		case m.Pods != nil && m.Pods.Metric.Name == metricGPUActivity && m.Pods.Current.AverageValue != nil:
+			out.GPUUtilization = ptr.To(int32(min(100, m.Pods.Current.AverageValue.Value()))) //nolint:gosec // At most 100.
+		}
+	}
+	if out == (v1alpha1.Metrics{}) {
+		return nil
+	}
+	return &out
+}
+
+// Phase of the endpoint.
+func Phase(conditions []Condition, live Live) v1alpha1.Phase {
+	gated := true
+	failed := false
+	for _, c := range conditions {
+		if c.OK {
+			continue
+		}
+		switch c.Type {
+		case v1alpha1.ConditionRecipeSelected, v1alpha1.ConditionWorkloadReady, v1alpha1.ConditionServiceReady:
+			gated = false
+		case v1alpha1.ConditionCacheReady, v1alpha1.ConditionScalingReady:
+		}
+		switch c.Reason { //nolint:exhaustive // The others pass by themselves.
+		case v1alpha1.ReasonImagePullFailed, v1alpha1.ReasonOutOfMemory, v1alpha1.ReasonCrashLooping,
+			v1alpha1.ReasonProgressDeadlineExceeded, v1alpha1.ReasonNameConflict, v1alpha1.ReasonApplyFailed:
+			failed = true
+		}
+	}
+	switch {
+	case live.Serving() && gated && live.Available():
+		return v1alpha1.PhaseReady
+	case live.Serving():
+		return v1alpha1.PhaseDegraded
+	case failed:
+		return v1alpha1.PhaseFailed
+	case live.Deployment == nil:
+		return v1alpha1.PhasePending
+	}
+	return v1alpha1.PhaseStarting
+}
+
+// loadBalancer address of a Service; empty if it has none yet.
+func loadBalancer(s *corev1.Service) string {
+	for _, i := range s.Status.LoadBalancer.Ingress {
+		if i.Hostname != "" {
+			return i.Hostname
+		}
+		if i.IP != "" {
+			return i.IP
+		}
+	}
+	return ""
+}
+
+func describe(r Role) string {
+	switch r {
+	case RoleConfig:
+		return "the ConfigMap"
+	case RoleCache:
+		return "the cache's volume"
+	case RoleReplicas:
+		return "the number of replicas"
+	case RoleService:
+		return "the Service"
+	case RoleAutoscaler:
+		return "the HorizontalPodAutoscaler"
+	case RoleDeployment:
+	}
+	return "the Deployment"
+}

@@ -1,0 +1,131 @@
+// Package engine knows inference engines: their images, commands and flags,
+// ports, probes and metrics. An engine is one file in this package. It knows
+// nothing of Kubernetes beyond a container.
+package engine
+
+import (
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/gpu"
+)
+
+// A Server to run with an engine.
+type Server struct {
+	// Model id and revision to serve.
+	Model    string
+	Revision string
+	// TensorParallelSize is the number of GPUs that share the model.
+	TensorParallelSize int32
+	// Accelerator to run on.
+	Accelerator gpu.Accelerator
+	// Args of the recipe. They do not name what the platform sets itself:
+	// model, revision, port, host, tensor parallel size, served model name.
+	Args []string
+}
+
+// Metrics of an engine, as Prometheus knows them.
+type Metrics struct {
+	// QueueDepth is a gauge of waiting requests.
+	QueueDepth string
+	// KVCacheUsage is a gauge of the used share of the KV cache, 0 to 1.
+	KVCacheUsage string
+}
+
+// An Engine serves a model behind an OpenAI-compatible API.
+type Engine struct {
+	// Name in the API.
+	Name v1alpha1.Backend
+	// Port that the engine listens on by default.
+	Port int32
+	// HealthPath answers 200 once the model is loaded.
+	HealthPath string
+	// HealthTimeoutSeconds that a probe of HealthPath may take under load.
+	HealthTimeoutSeconds int32
+	// Metrics that the engine exposes on Port.
+	Metrics Metrics
+	// DefaultMemoryUtilization is the share of GPU memory that the engine uses
+	// unless it is told otherwise.
+	DefaultMemoryUtilization float64
+
+	// Image for an accelerator; false if the engine has none for it.
+	Image func(a gpu.Accelerator) (string, bool)
+	// Command of the container.
+	Command []string
+	// Args of the container for a server, the port excepted: PortArgs has it.
+	Args func(s Server) []string
+	// PortArgs tell the engine which port to listen on.
+	PortArgs func(port int32) []string
+	// Env of the container for a server, sorted by name.
+	Env func(s Server) []corev1.EnvVar
+
+	// MaxModelLenFlags and MemoryUtilizationFlags are spellings of the flags
+	// that bound a sequence's length and the engine's share of memory.
+	MaxModelLenFlags       []string
+	MemoryUtilizationFlags []string
+}
+
+//nolint:gochecknoglobals // A registry that is complete before main runs and never changes after.
+var registry []Engine
+
+func register(e Engine) Engine {
+	registry = append(registry, e)
+	slices.SortFunc(registry, func(a, b Engine) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	return e
+}
+
+// Lookup an engine by its name in the API.
+func Lookup(name v1alpha1.Backend) (Engine, bool) {
+	for _, e := range registry {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return Engine{}, false
+}
+
+// FlagValue returns the value of the last of the supplied flags among args, be
+// it written "--flag value" or "--flag=value".
+func FlagValue(args []string, flags ...string) (string, bool) {
+	value, found := "", false
+	for i, a := range args {
+		name, v, eq := strings.Cut(a, "=")
+		if !slices.Contains(flags, name) {
+			continue
+		}
+		switch {
+		case eq:
+			value, found = v, true
+		case i+1 < len(args):
+			value, found = args[i+1], true
+		}
+	}
+	return value, found
+}
+
+// sorted returns environment variables by name.
+func sorted(env map[string]string) []corev1.EnvVar {
+	out := make([]corev1.EnvVar, 0, len(env))
+	for k, v := range env {
+		out = append(out, corev1.EnvVar{Name: k, Value: v})
+	}
+	return MergeEnv(out, nil)
+}
+
+// MergeEnv returns the variables of base and of overlay, sorted by name. Where
+// both have one, overlay's wins.
+func MergeEnv(base, overlay []corev1.EnvVar) []corev1.EnvVar {
+	byName := map[string]corev1.EnvVar{}
+	for _, v := range slices.Concat(base, overlay) {
+		byName[v.Name] = v
+	}
+	out := make([]corev1.EnvVar, 0, len(byName))
+	for _, v := range byName {
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b corev1.EnvVar) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}

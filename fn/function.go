@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/crossplane/function-sdk-go/errors"
+	"github.com/crossplane/function-sdk-go/logging"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/crossplane/function-sdk-go/request"
+	"github.com/crossplane/function-sdk-go/response"
+
+	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/input/v1beta1"
+)
+
+// How long Crossplane may wait until it runs the function again although
+// nothing that it watches has changed.
+const (
+	// ttlSettling while something is on its way.
+	ttlSettling = time.Minute
+	// ttlSettled once all is as it should be, if Crossplane watches what we
+	// require: then the next run is only a safety net.
+	ttlSettled = 10 * time.Minute
+)
+
+// Function serves AI models on AMD GPUs: it turns a composite of this API into
+// the objects that serve it.
+type Function struct {
+	fnv1.UnimplementedFunctionRunnerServiceServer
+
+	log logging.Logger
+}
+
+// A handler composes one kind of composite. The error it returns is Fatal: it
+// is for what cannot be understood at all. What a user can mend is a condition.
+type handler func(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, xr composite, in *v1beta1.Input) error
+
+// handlers by the composite's kind. A claim's kind is a composite's, too: that
+// of a namespaced one.
+func handlers() map[string]handler {
+	return map[string]handler{
+		v1alpha1.KindXAIMEndpoint: composeEndpoint,
+		v1alpha1.KindAIMEndpoint:  composeEndpoint,
+	}
+}
+
+// RunFunction is a pure function of its request: it asks nobody, reads no
+// clock, and returns the same response for the same request.
+func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (rsp *fnv1.RunFunctionResponse, err error) {
+	log := f.log.WithValues("tag", req.GetMeta().GetTag())
+	log.Debug("Running function")
+
+	// A composite that trips over a mistake of ours must not take those of
+	// everybody else with it.
+	defer func() {
+		if p := recover(); p != nil {
+			log.Info("Function panicked", "panic", p, "stack", string(debug.Stack()))
+			rsp = response.To(req, ttlSettling)
+			response.Fatal(rsp, errors.Errorf("internal error, please report it: %v", p))
+			err = nil
+		}
+	}()
+
+	rsp = response.To(req, ttlSettling)
+	if rsp.GetDesired() == nil {
+		rsp.Desired = &fnv1.State{}
+	}
+	if rsp.GetDesired().GetComposite() == nil {
+		rsp.Desired.Composite = &fnv1.Resource{}
+	}
+	if rsp.GetDesired().GetResources() == nil {
+		rsp.Desired.Resources = map[string]*fnv1.Resource{}
+	}
+
+	xr := composite{raw: req.GetObserved().GetComposite().GetResource()}
+	handle, ok := handlers()[xr.kind()]
+	if !ok || xr.apiVersion() != v1alpha1.GroupVersion.String() {
+		response.Fatal(rsp, errors.Errorf("cannot compose a %q of %q: this function composes %s of %q", xr.kind(), xr.apiVersion(), kinds(), v1alpha1.GroupVersion))
+		return rsp, nil
+	}
+
+	in := &v1beta1.Input{}
+	if req.GetInput() != nil {
+		if err := request.GetInput(req, in); err != nil {
+			response.Fatal(rsp, errors.Wrap(err, "cannot read the input of this pipeline step"))
+			return rsp, nil
+		}
+	}
+
+	log = log.WithValues("xr-kind", xr.kind(), "xr-name", xr.name())
+	if err := handle(log, req, rsp, xr, in); err != nil {
+		response.Fatal(rsp, err)
+	}
+	return rsp, nil
+}
+
+func kinds() string {
+	names := []string{}
+	for k := range handlers() {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	return strings.Join(names, " and ")
+}
+
+// settle how long the response is good for.
+func settle(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, settled bool) {
+	if settled && modern(req) {
+		rsp.Meta.Ttl = durationpb.New(ttlSettled)
+	}
+}
+
+// event of the composite and its claim. Callers send one on a transition only:
+// Crossplane would repeat it on every run.
+func event(rsp *fnv1.RunFunctionResponse, reason, format string, a ...any) {
+	response.Normal(rsp, fmt.Sprintf(format, a...)).WithReason(reason).TargetCompositeAndClaim()
+}

@@ -1,0 +1,239 @@
+// Package model knows facts of models, and whether a model fits into the
+// memory of a GPU. The facts of a model are one YAML file in facts/.
+package model
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/crossplane/function-sdk-go/errors"
+
+	"github.com/aim-engine/function-aim/apis/v1alpha1"
+)
+
+//go:embed facts/*.yaml
+var files embed.FS
+
+const gib = 1 << 30
+
+// Facts of a model, as its publisher gives them.
+type Facts struct {
+	// ID on the Hugging Face Hub.
+	ID string `json:"id"`
+	// Source of these facts.
+	Source string `json:"source"`
+	// ParametersBillion is all parameters, in 10^9: of a mixture of experts
+	// all experts count, since all are in memory.
+	ParametersBillion float64 `json:"parametersBillion"`
+	// ActiveParametersBillion that one token uses; all of them if 0.
+	ActiveParametersBillion float64 `json:"activeParametersBillion,omitempty"`
+	// Layers of the transformer.
+	Layers int64 `json:"layers"`
+	// HiddenSize of the transformer.
+	HiddenSize int64 `json:"hiddenSize"`
+	// VocabSize of the embeddings.
+	VocabSize int64 `json:"vocabSize"`
+	// AttentionHeads of a layer, for queries. Tensor parallelism must divide it.
+	AttentionHeads int64 `json:"attentionHeads"`
+	// KVHeads of a layer, for keys and values.
+	KVHeads int64 `json:"kvHeads"`
+	// HeadDim is the size of one head.
+	HeadDim int64 `json:"headDim"`
+	// MaxContextLength that the model was made for, in tokens.
+	MaxContextLength int64 `json:"maxContextLength"`
+	// WeightsGiB by precision, in GiB, where the general formula does not
+	// hold, such as for checkpoints that mix precisions.
+	WeightsGiB map[v1alpha1.Precision]float64 `json:"weightsGiB,omitempty"`
+}
+
+// Lookup facts of a model. It returns false if they are not known.
+func Lookup(id string) (Facts, bool, error) {
+	all, err := load()
+	if err != nil {
+		return Facts{}, false, err
+	}
+	f, ok := all[id]
+	return f, ok, nil
+}
+
+// IDs of all models with known facts, sorted.
+func IDs() ([]string, error) {
+	all, err := load()
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, 0, len(all))
+	for id := range all {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+//nolint:gochecknoglobals // A cache of a pure result: the embedded files never change.
+var load = sync.OnceValues(func() (map[string]Facts, error) {
+	names, err := fs.Glob(files, "facts/*.yaml")
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot list model facts")
+	}
+	all := make(map[string]Facts, len(names))
+	for _, n := range names {
+		b, err := files.ReadFile(n)
+		if err != nil {
+			return nil, errors.Wrapf(err, "cannot read model facts %s", n)
+		}
+		f := Facts{}
+		if err := yaml.UnmarshalStrict(b, &f); err != nil {
+			return nil, errors.Wrapf(err, "cannot parse model facts %s", n)
+		}
+		if _, ok := all[f.ID]; ok {
+			return nil, errors.Errorf("model %s has facts twice, in %s too", f.ID, n)
+		}
+		all[f.ID] = f
+	}
+	return all, nil
+})
+
+// bytesPerParameter of a weight. int4 carries scales of its groups, 0.53
+// bytes in all.
+func bytesPerParameter(p v1alpha1.Precision) (float64, bool) {
+	switch p {
+	case "bfloat16", "float16":
+		return 2, true
+	case "float8", "int8":
+		return 1, true
+	case "int4":
+		return 0.53, true
+	}
+	return 0, false
+}
+
+// Weights of the model in a precision, in GiB. Embeddings and the output layer
+// stay at 16 bit. It returns false if that precision has no known size.
+func (f Facts) Weights(p v1alpha1.Precision) (float64, bool) {
+	if w, ok := f.WeightsGiB[p]; ok {
+		return w, true
+	}
+	b, ok := bytesPerParameter(p)
+	if !ok {
+		return 0, false
+	}
+	embeddings := 2 * float64(f.VocabSize) * float64(f.HiddenSize)
+	return ((f.ParametersBillion*1e9-embeddings)*b + embeddings*2) / gib, true
+}
+
+// KVBytesPerToken of the key-value cache at 16 bit, over all layers.
+func (f Facts) KVBytesPerToken() float64 {
+	return 2 * float64(f.Layers) * float64(f.KVHeads) * float64(f.HeadDim) * 2
+}
+
+// DividesInto says whether tensor parallelism of n GPUs is possible: the
+// attention heads must be divisible by it, and the KV heads by it or it by
+// them (vLLM's and SGLang's own rule).
+func (f Facts) DividesInto(n int32) bool {
+	tp := int64(n)
+	if tp < 1 || f.AttentionHeads%tp != 0 {
+		return false
+	}
+	return f.KVHeads == 0 || f.KVHeads%tp == 0 || tp%f.KVHeads == 0
+}
+
+// A Placement is one way to run a model.
+type Placement struct {
+	// Precision of the weights.
+	Precision v1alpha1.Precision
+	// TensorParallelSize is the number of GPUs that share the model.
+	TensorParallelSize int32
+	// MaxModelLen is the length of the longest sequence, in tokens.
+	MaxModelLen int64
+	// Utilization is the share of GPU memory that the engine may use, (0, 1].
+	Utilization float64
+	// MemoryGiB of one GPU.
+	MemoryGiB float64
+}
+
+// A Fit is the arithmetic of GPU memory of one placement. All sizes are in
+// GiB, and of one GPU unless they say otherwise.
+type Fit struct {
+	// WeightsGiB of the whole model.
+	WeightsGiB float64
+	// KVGiB of one sequence of the maximum length, over all GPUs.
+	KVGiB float64
+	// RequiredGiB of one GPU.
+	RequiredGiB float64
+	// AvailableGiB of one GPU.
+	AvailableGiB float64
+	// MaxConcurrentSequences of the maximum length that fit: an estimate.
+	MaxConcurrentSequences int64
+}
+
+// Constants of the fit: weights need 2 % of extra room as they are stored and
+// 5 % for fragmentation, and the runtime 2.3 GiB (0.6 outside of PyTorch, 1.7
+// of activations). KAITO's estimator found them by measuring.
+const (
+	weightsOverhead = 1.02 * 1.05
+	runtimeGiB      = 2.3
+)
+
+// Fits says whether it fits.
+func (f Fit) Fits() bool {
+	return f.RequiredGiB <= f.AvailableGiB
+}
+
+// String of the arithmetic, for people.
+func (f Fit) String() string {
+	return fmt.Sprintf("%.1f GiB of weights and %.1f GiB of KV cache for one sequence need %.1f GiB on each GPU, of which %.1f GiB are usable",
+		f.WeightsGiB, f.KVGiB, f.RequiredGiB, f.AvailableGiB)
+}
+
+// Fit a placement. It returns false if the size of the weights is not known.
+func (f Facts) Fit(p Placement) (Fit, bool) {
+	w, ok := f.Weights(p.Precision)
+	if !ok || p.TensorParallelSize < 1 {
+		return Fit{}, false
+	}
+	tp := float64(p.TensorParallelSize)
+	kv := f.KVBytesPerToken() * float64(p.MaxModelLen) / gib
+	// A KV head is on one GPU at least: more GPUs than heads replicate them.
+	kvPerGPU := kv / math.Min(tp, math.Max(1, float64(f.KVHeads)))
+	fixed := w*weightsOverhead/tp + runtimeGiB
+	fit := Fit{
+		WeightsGiB:   w,
+		KVGiB:        kv,
+		RequiredGiB:  fixed + kvPerGPU,
+		AvailableGiB: p.Utilization * p.MemoryGiB,
+	}
+	if fit.Fits() && kvPerGPU > 0 {
+		fit.MaxConcurrentSequences = int64((fit.AvailableGiB - fixed) / kvPerGPU)
+	}
+	return fit, true
+}
+
+// Slug of a model id: a DNS label of at most max characters. Different ids may
+// have the same slug.
+func Slug(id string, maxLen int) string {
+	_, name, ok := strings.Cut(id, "/")
+	if !ok {
+		name = id
+	}
+	var b strings.Builder
+	for _, r := range strings.ToLower(name) {
+		if (r >= 'a' && r <= 'z') || (r >= '0' && r <= '9') {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteByte('-')
+	}
+	s := b.String()
+	if len(s) > maxLen {
+		s = s[:maxLen]
+	}
+	return strings.Trim(s, "-")
+}

@@ -1,0 +1,82 @@
+package object
+
+import (
+	"encoding/json"
+
+	"google.golang.org/protobuf/types/known/structpb"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/crossplane/function-sdk-go/errors"
+)
+
+// A Live Object, as it was observed.
+type Live struct {
+	// Exists is true if the Object exists.
+	Exists bool
+	// Synced is false if the provider could not apply the manifest, for the
+	// reason in SyncedMessage. It is true until the provider has said otherwise.
+	Synced        bool
+	SyncedMessage string
+	// Ready is what the Object's Ready condition says.
+	Ready bool
+	// manifest of the target as it is live; nil if it does not exist.
+	manifest *structpb.Struct
+}
+
+// FromStruct reads an observed Object. A nil struct is an Object that does not
+// exist.
+func FromStruct(s *structpb.Struct) Live {
+	if s == nil {
+		return Live{Synced: true}
+	}
+	l := Live{Exists: true, Synced: true}
+	status := s.GetFields()["status"].GetStructValue()
+	for _, c := range status.GetFields()["conditions"].GetListValue().GetValues() {
+		f := c.GetStructValue().GetFields()
+		yes := f["status"].GetStringValue() == string(corev1.ConditionTrue)
+		switch f["type"].GetStringValue() {
+		case "Synced":
+			l.Synced = yes
+			if !yes {
+				l.SyncedMessage = f["message"].GetStringValue()
+			}
+		case "Ready":
+			l.Ready = yes
+		}
+	}
+	m := status.GetFields()["atProvider"].GetStructValue().GetFields()["manifest"].GetStructValue()
+	// The provider writes what it wants to the target's metadata before the
+	// target exists; what the API server has stored has a uid.
+	if m.GetFields()["metadata"].GetStructValue().GetFields()["uid"].GetStringValue() != "" {
+		l.manifest = m
+	}
+	return l
+}
+
+// HasTarget says whether the target exists, as far as the provider has seen.
+func (l Live) HasTarget() bool {
+	return l.manifest != nil
+}
+
+// Into unmarshals the live target into a typed object. It returns false if
+// there is none.
+func (l Live) Into(o any) (bool, error) {
+	if l.manifest == nil {
+		return false, nil
+	}
+	return true, Convert(l.manifest, o)
+}
+
+// Convert a protobuf struct to a typed object.
+func Convert(s *structpb.Struct, o any) error {
+	b, err := s.MarshalJSON()
+	if err != nil {
+		return errors.Wrap(err, "cannot marshal protobuf struct to JSON")
+	}
+	return errors.Wrapf(json.Unmarshal(b, o), "cannot unmarshal %T", o)
+}
+
+// ManifestOf an Object: what it wants its target to be.
+func ManifestOf(o *structpb.Struct) *structpb.Struct {
+	return o.GetFields()["spec"].GetStructValue().GetFields()["forProvider"].GetStructValue().GetFields()["manifest"].GetStructValue()
+}

@@ -1,0 +1,170 @@
+// Package object wraps Kubernetes manifests as Objects of provider-kubernetes,
+// and unwraps what is live. It knows nothing of what is inside.
+package object
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/structpb"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/crossplane/function-sdk-go/errors"
+)
+
+// A Generation of provider-kubernetes' API.
+type Generation string
+
+// Generations. A legacy composite, which is cluster scoped and may have a
+// claim, composes cluster scoped Objects. A namespaced one composes namespaced
+// Objects.
+const (
+	GenerationCluster    Generation = "kubernetes.crossplane.io/v1alpha2"
+	GenerationNamespaced Generation = "kubernetes.m.crossplane.io/v1alpha1"
+)
+
+// ResourceName of a composed resource. It carries the generation, because
+// Crossplane would leak the old object if its kind changed under one name.
+func (g Generation) ResourceName(role string) string {
+	if g == GenerationNamespaced {
+		return role + "-object-m"
+	}
+	return role + "-object"
+}
+
+// Kind of an Object, whatever its generation.
+const Kind = "Object"
+
+// A Policy says what an Object may do to its target.
+type Policy int
+
+// Policies.
+const (
+	// PolicyOwn creates, updates and deletes the target.
+	PolicyOwn Policy = iota
+	// PolicyRetain creates and updates the target, and leaves it when the
+	// Object is deleted.
+	PolicyRetain
+	// PolicyPartial updates some fields of a target that another Object owns.
+	PolicyPartial
+)
+
+// managementPolicies of a policy; nil means all.
+func (p Policy) managementPolicies() []any {
+	switch p {
+	case PolicyOwn:
+	case PolicyRetain:
+		return []any{"Observe", "Create", "Update"}
+	case PolicyPartial:
+		return []any{"Observe", "Update"}
+	}
+	return nil
+}
+
+// An Object to make.
+type Object struct {
+	// Generation of the Object's API.
+	Generation Generation
+	// Name of the Object; Crossplane names it if this is empty.
+	Name string
+	// ProviderConfig through which the target is reached.
+	ProviderConfig string
+	// Policy for the target.
+	Policy Policy
+	// Manifest of the target.
+	Manifest runtime.Object
+}
+
+// Struct of the Object, as a RunFunctionResponse has it.
+func (o Object) Struct() (*structpb.Struct, error) {
+	m, err := Manifest(o.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	gvk := o.Manifest.GetObjectKind().GroupVersionKind()
+
+	ref := map[string]any{"name": o.ProviderConfig}
+	if o.Generation == GenerationNamespaced {
+		ref["kind"] = "ClusterProviderConfig"
+	}
+	spec := map[string]any{
+		"providerConfigRef": ref,
+		"forProvider":       map[string]any{"manifest": m},
+		"readiness":         readiness(gvk, o.Policy),
+	}
+	if watched(gvk) && o.Policy != PolicyPartial {
+		spec["watch"] = true
+	}
+	if p := o.Policy.managementPolicies(); p != nil {
+		spec["managementPolicies"] = p
+	}
+	out := map[string]any{"apiVersion": string(o.Generation), "kind": Kind, "spec": spec}
+	if o.Name != "" {
+		out["metadata"] = map[string]any{"name": o.Name}
+	}
+	s, err := structpb.NewStruct(out)
+	return s, errors.Wrapf(err, "cannot convert the Object of a %s to protobuf", gvk.Kind)
+}
+
+// Manifest of a typed object: without its status, and without the nulls and
+// empty maps that typed structs marshal to. Server-side apply would own those,
+// and an empty map can make a manifest that cannot be applied.
+func Manifest(o runtime.Object) (map[string]any, error) {
+	gvk := o.GetObjectKind().GroupVersionKind()
+	b, err := json.Marshal(o)
+	if err != nil {
+		return nil, errors.Wrapf(err, "cannot marshal %s", gvk.Kind)
+	}
+	m := map[string]any{}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, errors.Wrapf(err, "cannot unmarshal %s", gvk.Kind)
+	}
+	delete(m, "status")
+	prune(m)
+	return m, nil
+}
+
+// prune nulls and empty maps, except for those that mean something.
+func prune(m map[string]any) {
+	for k, v := range m {
+		switch v := v.(type) {
+		case nil:
+			delete(m, k)
+		case map[string]any:
+			prune(v)
+			if len(v) == 0 && k != "emptyDir" {
+				delete(m, k)
+			}
+		case []any:
+			for _, e := range v {
+				if e, ok := e.(map[string]any); ok {
+					prune(e)
+				}
+			}
+		}
+	}
+}
+
+// StableName of an Object that must be found again: prefix, and whatever
+// identifies it, which may be of any length.
+func StableName(prefix string, parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "/")))
+	// provider-kubernetes' field manager is its name and this one, and the API
+	// server takes 128 characters for both.
+	const most = 100 - 9
+	s := prefix + "-" + strings.Join(parts, "-")
+	if len(s) > most {
+		s = strings.TrimRight(s[:most], "-.")
+	}
+	return s + "-" + hex.EncodeToString(sum[:4])
+}
+
+// Keep an observed Object as it is.
+func Keep(o *structpb.Struct) *structpb.Struct {
+	f := o.GetFields()
+	return &structpb.Struct{Fields: map[string]*structpb.Value{
+		"apiVersion": f["apiVersion"], "kind": f["kind"], "spec": f["spec"],
+	}}
+}
