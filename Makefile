@@ -13,6 +13,9 @@ E2E = ./test/e2e/...
 TESTED = $$(go list ./... | grep -v /test/e2e)
 
 TOOLS = go run ./test/tools/cmd/tools
+# Tests would build these, too, but without saying so.
+TEST_TOOLS = etcd kube-apiserver kube-controller-manager kube-scheduler kwok \
+	crossplane-core crossplane provider-kubernetes crank
 CONTROLPLANE = go run ./test/controlplane/cmd/controlplane
 
 export GOLANGCI_LINT_CACHE ?= $(CURDIR)/.cache/golangci-lint
@@ -51,7 +54,7 @@ lint: ## Check the code's style.
 
 .PHONY: test
 test: ## Run all tests but the end to end tests.
-	@$(TOOLS) build etcd kube-apiserver crossplane-core crossplane crank
+	@$(TOOLS) build $(TEST_TOOLS)
 	go test -timeout 20m $(TESTED)
 
 .PHONY: test-short
@@ -60,7 +63,7 @@ test-short: ## Run the tests that need no tools.
 
 .PHONY: e2e
 e2e: ## Run the end to end tests, on local control planes of their own.
-	@$(TOOLS) build
+	@$(TOOLS) build $(TEST_TOOLS)
 	go test $(E2E) -count=1 -timeout 40m -v
 
 .PHONY: bench

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -112,7 +111,7 @@ func (c *ControlPlane) startAPIServer(ctx context.Context) error {
 	if err := c.connect(); err != nil {
 		return err
 	}
-	return until(ctx, time.Minute, "kube-apiserver", func(ctx context.Context) error {
+	return until(ctx, patience, "kube-apiserver", func(ctx context.Context) error {
 		if err := c.exited(ProcessEtcd, ProcessAPIServer); err != nil {
 			return err
 		}

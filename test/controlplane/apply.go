@@ -22,7 +22,6 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
-	"k8s.io/utils/ptr"
 )
 
 // fieldManager of what the plane itself applies.
@@ -79,7 +78,7 @@ func (a *applier) apply(ctx context.Context, objs ...*unstructured.Unstructured)
 	return nil
 }
 
-// patchStatus merges into the status of an object.
+// applyStatus applies the status of an object.
 func (a *applier) applyStatus(ctx context.Context, o *unstructured.Unstructured) error {
 	r, err := a.resource(o.GroupVersionKind(), o.GetNamespace())
 	if err != nil {
@@ -102,6 +101,12 @@ func (a *applier) get(ctx context.Context, gvk schema.GroupVersionKind, namespac
 		return nil, fmt.Errorf("cannot get %s %s: %w", gvk.Kind, name, err)
 	}
 	return u, nil
+}
+
+// Resource returns a client for a kind, with all rights. Without a namespace
+// it's the default one, if the kind has any.
+func (c *ControlPlane) Resource(gvk schema.GroupVersionKind, namespace string) (dynamic.ResourceInterface, error) {
+	return c.apply.resource(gvk, namespace)
 }
 
 // Apply applies objects of any kind, in their order, by force.
@@ -185,23 +190,31 @@ func convert(o runtime.Object) (*unstructured.Unstructured, error) {
 	return &unstructured.Unstructured{Object: m}, nil
 }
 
+// conditionsOf returns the conditions of an object, in order of their types.
+func conditionsOf(u *unstructured.Unstructured) []metav1.Condition {
+	o := struct {
+		Status struct {
+			Conditions []metav1.Condition `json:"conditions"`
+		} `json:"status"`
+	}{}
+	// What isn't a condition is as good as none.
+	_ = runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &o)
+	sort.Slice(o.Status.Conditions, func(i, j int) bool { return o.Status.Conditions[i].Type < o.Status.Conditions[j].Type })
+	return o.Status.Conditions
+}
+
 // condition returns the status and the message of a condition.
 func condition(u *unstructured.Unstructured, kind string) (status, message string) {
-	conds, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
-	for _, c := range conds {
-		m, ok := c.(map[string]any)
-		if !ok || m["type"] != kind {
+	for _, c := range conditionsOf(u) {
+		if c.Type != kind {
 			continue
 		}
-		s, _, _ := unstructured.NestedString(m, "status")
-		r, _, _ := unstructured.NestedString(m, "reason")
-		msg, _, _ := unstructured.NestedString(m, "message")
-		if msg == "" {
-			msg = r
+		if c.Message == "" {
+			return string(c.Status), c.Reason
 		}
-		return s, msg
+		return string(c.Status), c.Message
 	}
-	return "", "there is no condition " + kind
+	return "not there", "nobody has set it yet"
 }
 
 // WaitFor waits until all the named conditions of an object are True. The
@@ -214,16 +227,9 @@ func (c *ControlPlane) WaitFor(ctx context.Context, within time.Duration, gvk sc
 		}
 		for _, t := range conditions {
 			if s, msg := condition(u, t); s != string(metav1.ConditionTrue) {
-				return fmt.Errorf("%s is %s: %s", t, ptr.Deref(nonEmpty(s), "not there"), msg)
+				return fmt.Errorf("%s is %s: %s", t, s, msg)
 			}
 		}
 		return nil
 	})
-}
-
-func nonEmpty(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }

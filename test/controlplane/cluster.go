@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -139,8 +138,6 @@ func (c *ControlPlane) startCluster(ctx context.Context) error {
 			name: ProcessScheduler,
 			args: []string{
 				kubeconfig,
-				"--authentication-kubeconfig=" + c.Kubeconfig,
-				"--authorization-kubeconfig=" + c.Kubeconfig,
 				"--bind-address=127.0.0.1",
 				"--secure-port=" + strconv.Itoa(ports[1]),
 				"--leader-elect=false",
@@ -177,7 +174,7 @@ func (c *ControlPlane) startCluster(ctx context.Context) error {
 	if err := c.startStorage(ctx); err != nil {
 		return err
 	}
-	return until(ctx, time.Minute, "nodes and ServiceAccounts", c.clusterReady)
+	return until(ctx, patience, "nodes and ServiceAccounts", c.clusterReady)
 }
 
 // clusterReady tells whether pods can be made, and run.

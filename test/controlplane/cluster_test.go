@@ -6,15 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 const testNamespace = metav1.NamespaceDefault
@@ -96,6 +95,8 @@ func available(ctx context.Context, c *ControlPlane, name string) error {
 }
 
 func testScheduling(t *testing.T, c *ControlPlane) {
+	t.Helper()
+
 	cases := map[string]struct {
 		reason   string
 		deviceID string
@@ -152,6 +153,8 @@ func testScheduling(t *testing.T, c *ControlPlane) {
 }
 
 func testFailures(t *testing.T, c *ControlPlane) {
+	t.Helper()
+
 	const trace = "Traceback (most recent call last):\n  File \"/usr/local/bin/serve\", line 8, in <module>\n    sys.exit(main())\nRuntimeError: Engine core initialization failed. See root cause above.\n"
 
 	type status struct {
@@ -248,6 +251,8 @@ func testFailures(t *testing.T, c *ControlPlane) {
 }
 
 func testJob(t *testing.T, c *ControlPlane) {
+	t.Helper()
+
 	cases := map[string]struct {
 		reason string
 		image  string
@@ -300,6 +305,8 @@ func testJob(t *testing.T, c *ControlPlane) {
 }
 
 func testVolumes(t *testing.T, c *ControlPlane) {
+	t.Helper()
+
 	ctx := context.Background()
 	claim := func(name, class string) {
 		t.Helper()
@@ -379,6 +386,8 @@ func testVolumes(t *testing.T, c *ControlPlane) {
 }
 
 func testRestart(t *testing.T, c *ControlPlane) {
+	t.Helper()
+
 	ctx := context.Background()
 	if err := c.KillProcess(ProcessScheduler); err != nil {
 		t.Fatalf("c.KillProcess(...): %v", err)

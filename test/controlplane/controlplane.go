@@ -115,7 +115,14 @@ type ControlPlane struct {
 	children map[string]*child
 	cancels  []context.CancelFunc
 	helpers  sync.WaitGroup
+
+	// packages that are being built meanwhile.
+	packages <-chan build
 }
+
+// patience is how long anything that takes seconds may take. Several planes may
+// be coming up on a busy machine.
+const patience = 2 * time.Minute
 
 // Start a control plane. It returns once everything works. If it can't, what
 // was started is stopped again; the error has the end of the log that tells
@@ -163,6 +170,15 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 }
 
 func (c *ControlPlane) start(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if c.opts.Layer >= Full {
+		var err error
+		if c.packages, err = c.beginPackages(ctx); err != nil {
+			return err
+		}
+	}
+
 	steps := []struct {
 		layer Layer
 		what  string
@@ -244,10 +260,13 @@ func (c *ControlPlane) connect() error {
 // until polls a condition that is met in time, or else explains why it isn't.
 // The error of the last try is what the caller gets to see.
 func until(ctx context.Context, within time.Duration, what string, try func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
+	deadline := time.After(within)
 	for {
-		err := try(ctx)
+		// A try has its own time, or else the last one would always fail for
+		// the lack of it, and not for what it's waiting for.
+		tctx, cancel := context.WithTimeout(ctx, patience)
+		err := try(tctx)
+		cancel()
 		if err == nil {
 			return nil
 		}
@@ -257,6 +276,8 @@ func until(ctx context.Context, within time.Duration, what string, try func(cont
 		}
 		select {
 		case <-ctx.Done():
+			return fmt.Errorf("cannot wait for %s: %w", what, ctx.Err())
+		case <-deadline:
 			return fmt.Errorf("cannot wait for %s any longer than %s: %w", what, within, err)
 		case <-time.After(100 * time.Millisecond):
 		}

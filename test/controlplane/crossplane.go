@@ -7,7 +7,6 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -122,19 +121,19 @@ func (c *ControlPlane) startCrossplane(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	return c.waitCrossplane(ctx)
+	return c.waitCrossplane(ctx, ports[0], ports[2])
 }
 
 // waitCrossplane waits until Crossplane is up, and its webhooks answer.
-func (c *ControlPlane) waitCrossplane(ctx context.Context) error {
-	return until(ctx, time.Minute, "Crossplane", func(ctx context.Context) error {
+func (c *ControlPlane) waitCrossplane(ctx context.Context, webhooks, health int) error {
+	return until(ctx, patience, "Crossplane", func(ctx context.Context) error {
 		if err := c.exited(ProcessCrossplane, ProcessRBACManager); err != nil {
 			return err
 		}
-		if err := ok(ctx, "http://"+loopback(c.state.Ports["crossplane-health"])+"/readyz"); err != nil {
+		if err := ok(ctx, "http://"+loopback(health)+"/readyz"); err != nil {
 			return err
 		}
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", loopback(c.state.Ports["crossplane-webhooks"]))
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", loopback(webhooks))
 		if err != nil {
 			return fmt.Errorf("its webhooks don't answer: %w", err)
 		}
@@ -174,7 +173,7 @@ func (c *ControlPlane) prepareCrossplane(ctx context.Context, src string) error 
 		return err
 	}
 	for _, crd := range crds {
-		if err := c.WaitFor(ctx, 30*time.Second, gvkCRD, "", crd.GetName(), "Established"); err != nil {
+		if err := c.WaitFor(ctx, patience, gvkCRD, "", crd.GetName(), "Established"); err != nil {
 			return err
 		}
 	}

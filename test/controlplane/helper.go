@@ -19,7 +19,7 @@ func (c *ControlPlane) startHelper(name string, args []string, ports []int, run 
 		return c.startProcess(spec{name: name, path: c.opts.Executable, args: args, ports: ports})
 	}
 
-	log, err := os.OpenFile(filepath.Join(c.Dir, "logs", name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(filepath.Join(c.Dir, "logs", name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // The path is ours.
 	if err != nil {
 		return fmt.Errorf("cannot open the log of %s: %w", name, err)
 	}

@@ -30,34 +30,18 @@ const functionTLS = "function-aim-tls-server"
 //nolint:gochecknoglobals // This is a constant.
 var gvkXRD = schema.GroupVersionKind{Group: "apiextensions.crossplane.io", Version: "v1", Kind: "CompositeResourceDefinition"}
 
-// startPackages builds our packages, installs them through Crossplane's package
-// manager, and runs the function that's in them.
-func (c *ControlPlane) startPackages(ctx context.Context) error {
-	if err := c.tlsSecret(ctx, functionTLS, filepath.Join(c.Dir, "function", "tls")); err != nil {
-		return err
-	}
-	hash, err := sourceHash(c.root)
-	if err != nil {
-		return err
-	}
-	return c.installPackages(ctx, hash)
+// A build of our packages.
+type build struct {
+	packages *xpkg.Packages
+	version  string
+	err      error
 }
 
-// updatePackages installs our packages anew if what they're built from isn't
-// what it was. It returns whether it had to.
-func (c *ControlPlane) updatePackages(ctx context.Context) (bool, error) {
-	hash, err := sourceHash(c.root)
-	if err != nil || strings.HasSuffix(c.state.Version, hash) {
-		return false, err
-	}
-	return true, c.installPackages(ctx, hash)
-}
-
-// installPackages builds our packages from what has a hash, and installs them.
-func (c *ControlPlane) installPackages(ctx context.Context, hash string) error {
+// buildPackages builds our packages from what has a hash.
+func (c *ControlPlane) buildPackages(ctx context.Context, hash string) build {
 	cli, err := tools.Path(tools.CrossplaneCLI)
 	if err != nil {
-		return err
+		return build{err: err}
 	}
 	// Later builds are later versions, or else the package manager would
 	// rather keep what's there as a dependency.
@@ -72,14 +56,62 @@ func (c *ControlPlane) installPackages(ctx context.Context, hash string) error {
 		Progress: c.say,
 	})
 	if err != nil {
-		return fmt.Errorf("cannot build packages: %w", err)
+		return build{err: fmt.Errorf("cannot build packages: %w", err)}
 	}
+	return build{packages: p, version: version}
+}
+
+// beginPackages starts to build our packages while the rest of the plane comes
+// up. The result is sent once.
+func (c *ControlPlane) beginPackages(ctx context.Context) (<-chan build, error) {
+	// They say where they'll be.
+	if _, err := c.port(processRegistry); err != nil {
+		return nil, err
+	}
+	hash, err := sourceHash(c.root)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan build, 1)
+	c.helpers.Go(func() { out <- c.buildPackages(ctx, hash) })
+	return out, nil
+}
+
+// startPackages installs our packages for the first time.
+func (c *ControlPlane) startPackages(ctx context.Context) error {
+	if err := c.tlsSecret(ctx, functionTLS, filepath.Join(c.Dir, "function", "tls")); err != nil {
+		return err
+	}
+	return c.installPackages(ctx, <-c.packages)
+}
+
+// updatePackages installs our packages anew if what they're built from isn't
+// what it was. It returns whether it had to.
+func (c *ControlPlane) updatePackages(ctx context.Context) (bool, error) {
+	hash, err := sourceHash(c.root)
+	if err != nil || strings.HasSuffix(c.state.Version, hash) {
+		return false, err
+	}
+	return true, c.installPackages(ctx, c.buildPackages(ctx, hash))
+}
+
+// installPackages installs our packages through Crossplane's package manager,
+// and runs the function that's in them.
+func (c *ControlPlane) installPackages(ctx context.Context, b build) error {
+	if b.err != nil {
+		return b.err
+	}
+	cli, err := tools.Path(tools.CrossplaneCLI)
+	if err != nil {
+		return err
+	}
+	p := b.packages
 	if err := p.Push(ctx, cli); err != nil {
 		return fmt.Errorf("cannot push packages: %w", err)
 	}
 
 	// What the package manager would run in a pod, we run as a process.
-	binary := filepath.Join(c.Dir, "function", "function-"+version)
+	binary := filepath.Join(c.Dir, "function", "function-"+b.version)
 	if err := extract(p.Function[0], xpkg.FunctionName, binary); err != nil {
 		return err
 	}
@@ -99,7 +131,7 @@ func (c *ControlPlane) installPackages(ctx context.Context, hash string) error {
 	if err := c.setRuntime(ctx, rev, runtimeStatus{tlsSecret: functionTLS, endpoint: "dns:///" + address, healthy: true}); err != nil {
 		return err
 	}
-	if err := c.WaitFor(ctx, time.Minute, pkgGVK(kindFunction), "", name, "Installed", "Healthy"); err != nil {
+	if err := c.WaitFor(ctx, patience, pkgGVK(kindFunction), "", name, "Installed", "Healthy"); err != nil {
 		return err
 	}
 
@@ -110,7 +142,7 @@ func (c *ControlPlane) installPackages(ctx context.Context, hash string) error {
 	if _, err := c.activeRevision(ctx, kindConfiguration, name, image); err != nil {
 		return err
 	}
-	if err := c.WaitFor(ctx, time.Minute, pkgGVK(kindConfiguration), "", name, "Installed", "Healthy"); err != nil {
+	if err := c.WaitFor(ctx, patience, pkgGVK(kindConfiguration), "", name, "Installed", "Healthy"); err != nil {
 		return err
 	}
 	if err := c.waitXRDs(ctx); err != nil {
@@ -119,7 +151,7 @@ func (c *ControlPlane) installPackages(ctx context.Context, hash string) error {
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.state.Version = version
+	c.state.Version = b.version
 	return c.state.save(c.Dir)
 }
 
@@ -141,7 +173,7 @@ func (c *ControlPlane) waitXRDs(ctx context.Context) error {
 		if spec, ok := xrd.Object["spec"].(map[string]any); ok && spec["claimNames"] != nil {
 			conditions = append(conditions, "Offered")
 		}
-		if err := c.WaitFor(ctx, time.Minute, gvkXRD, "", xrd.GetName(), conditions...); err != nil {
+		if err := c.WaitFor(ctx, patience, gvkXRD, "", xrd.GetName(), conditions...); err != nil {
 			return err
 		}
 	}
@@ -228,7 +260,7 @@ func extractFrom(r *tar.Reader, name, to string) (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("cannot create file: %w", err)
 		}
-		if _, err := io.Copy(f, r); err != nil { //nolint:gosec // It's our own package.
+		if _, err := io.Copy(f, r); err != nil {
 			_ = f.Close()
 			return false, fmt.Errorf("cannot extract file: %w", err)
 		}

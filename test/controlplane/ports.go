@@ -31,7 +31,7 @@ func (p *portPool) reserve() (int, error) {
 	var last error
 	for range 200 {
 		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // This is not a secret.
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		l, err := net.Listen("tcp", loopback(port))         //nolint:noctx // This takes no time.
 		if err != nil {
 			last = err
 			continue

@@ -51,6 +51,8 @@ type spec struct {
 // spawn runs functions on one thread that never ends. Linux sends a process
 // its parent's death signal when the *thread* that started it ends, which
 // could be any time for threads that Go makes and drops as it likes.
+//
+//nolint:gochecknoglobals // There is one such thread for all planes.
 var spawn = sync.OnceValue(func() chan<- func() {
 	c := make(chan func())
 	go func() {
@@ -82,13 +84,14 @@ func (c *ControlPlane) startProcess(s spec) error {
 			kept = append(kept, other)
 		}
 	}
-	c.state.Processes = append(kept, p)
+	kept = append(kept, p)
+	c.state.Processes = kept
 	return c.state.save(c.Dir)
 }
 
 // exec starts a process and notes who it is.
 func (c *ControlPlane) exec(p *process) (*child, error) {
-	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // The path is ours.
+	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the log of %s: %w", p.Name, err)
 	}
@@ -232,7 +235,7 @@ func (c *ControlPlane) Processes() []ProcessStatus {
 
 // Logs returns everything that the named process printed so far.
 func (c *ControlPlane) Logs(name string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(c.Dir, "logs", name+".log"))
+	b, err := os.ReadFile(filepath.Join(c.Dir, "logs", name+".log")) //nolint:gosec // The path is ours.
 	if err != nil {
 		return "", fmt.Errorf("cannot read the log of %s: %w", name, err)
 	}
@@ -265,7 +268,7 @@ func (c *ControlPlane) exited(names ...string) error {
 
 // tailOf returns the end of a log file.
 func tailOf(path string) string {
-	const most = 3000
+	const most = 8000
 	f, err := os.Open(path) //nolint:gosec // The path is ours.
 	if err != nil {
 		return err.Error()
@@ -281,6 +284,10 @@ func tailOf(path string) string {
 	lines := bytes.Split(bytes.TrimSpace(b), []byte("\n"))
 	if len(lines) > 20 {
 		lines = lines[len(lines)-20:]
+	}
+	for i := range lines {
+		// Some print whole objects.
+		lines[i] = lines[i][:min(len(lines[i]), 400)]
 	}
 	return string(bytes.Join(lines, []byte("\n")))
 }

@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strings"
@@ -24,7 +25,7 @@ func identity(pid int) string {
 		return ""
 	}
 	// The second field is the command in parentheses, which may hold anything.
-	i := strings.LastIndexByte(string(b), ')')
+	i := bytes.LastIndexByte(b, ')')
 	if i < 0 {
 		return ""
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -85,7 +84,7 @@ func (c *ControlPlane) startProvider(ctx context.Context) error {
 	if err := c.setRuntime(ctx, rev, runtimeStatus{tlsSecret: providerTLS, healthy: true}); err != nil {
 		return err
 	}
-	if err := c.WaitFor(ctx, time.Minute, pkgGVK(kindProvider), "", name, "Installed", "Healthy"); err != nil {
+	if err := c.WaitFor(ctx, patience, pkgGVK(kindProvider), "", name, "Installed", "Healthy"); err != nil {
 		return err
 	}
 	return c.configureProvider(ctx)
@@ -232,7 +231,7 @@ func (c *ControlPlane) runProvider(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	return until(ctx, time.Minute, "provider-kubernetes", func(ctx context.Context) error {
+	return until(ctx, patience, "provider-kubernetes", func(ctx context.Context) error {
 		if err := c.exited(ProcessProvider); err != nil {
 			return err
 		}
@@ -258,7 +257,7 @@ func (c *ControlPlane) waitProviderRights(ctx context.Context, kubeconfig string
 		{Group: "kubernetes.m.crossplane.io", Resource: "objects", Verb: "watch"},
 		{Group: "", Resource: "secrets", Verb: "get"},
 	}
-	return until(ctx, time.Minute, "the RBAC manager to give rights to provider-kubernetes", func(ctx context.Context) error {
+	return until(ctx, patience, "the RBAC manager to give rights to provider-kubernetes", func(ctx context.Context) error {
 		if err := c.exited(ProcessCrossplane, ProcessRBACManager); err != nil {
 			return err
 		}
@@ -284,7 +283,7 @@ func (c *ControlPlane) configureProvider(ctx context.Context) error {
 		"objects.kubernetes.crossplane.io", "providerconfigs.kubernetes.crossplane.io",
 		"objects.kubernetes.m.crossplane.io", "clusterproviderconfigs.kubernetes.m.crossplane.io",
 	} {
-		if err := c.WaitFor(ctx, time.Minute, gvkCRD, "", crd, "Established"); err != nil {
+		if err := c.WaitFor(ctx, patience, gvkCRD, "", crd, "Established"); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -22,7 +21,8 @@ func (c *ControlPlane) startRegistry(ctx context.Context) error {
 		return err
 	}
 	address, dir := loopback(port), filepath.Join(c.Dir, "registry")
-	if err := c.startHelper(processRegistry, []string{"registry", "--address=" + address, "--dir=" + dir}, []int{port}, func(ctx context.Context) error {
+	//nolint:contextcheck // It outlives the start.
+	if err := c.startHelper(processRegistry, []string{"registry", "--address=" + address, "--blobs=" + dir}, []int{port}, func(ctx context.Context) error {
 		return ServeRegistry(ctx, address, dir)
 	}); err != nil {
 		return err
@@ -58,5 +58,7 @@ func ServeRegistry(ctx context.Context, address, dir string) error {
 
 // registryAddress is where the plane's registry listens.
 func (c *ControlPlane) registryAddress() string {
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.state.Ports[processRegistry]))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return loopback(c.state.Ports[processRegistry])
 }

@@ -33,7 +33,7 @@ func pkgGVK(kind string) schema.GroupVersionKind {
 // package image is the active one, and returns it.
 func (c *ControlPlane) activeRevision(ctx context.Context, kind, name, image string) (*unstructured.Unstructured, error) {
 	var out *unstructured.Unstructured
-	err := until(ctx, time.Minute, "a revision of "+kind+" "+name, func(ctx context.Context) error {
+	err := until(ctx, patience, "a revision of "+kind+" "+name, func(ctx context.Context) error {
 		if err := c.exited(ProcessCrossplane); err != nil {
 			return err
 		}

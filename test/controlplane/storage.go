@@ -62,6 +62,7 @@ func (c *ControlPlane) startStorage(ctx context.Context) error {
 			return fmt.Errorf("cannot create StorageClass: %w", err)
 		}
 	}
+	//nolint:contextcheck // It outlives the start.
 	return c.startHelper(processProvisioner, []string{"provision", "--kubeconfig=" + c.Kubeconfig}, nil, func(ctx context.Context) error {
 		return Provision(ctx, c.kube)
 	})

@@ -11,37 +11,37 @@ import (
 // StartT starts a control plane for a test, and stops it when the test and its
 // subtests are done. If the test fails, the plane's folder is kept, and the
 // end of each log is printed.
-func StartT(t testing.TB, o Options) *ControlPlane {
-	t.Helper()
+func StartT(tb testing.TB, o Options) *ControlPlane {
+	tb.Helper()
 	if o.Progress == nil {
-		o.Progress = &logWriter{t: t}
+		o.Progress = &logWriter{tb: tb}
 	}
 	if o.Dir == "" {
-		// Not t.TempDir, since it wouldn't outlive a failed test.
-		dir, err := os.MkdirTemp("", "controlplane-")
+		// Not tb.TempDir, since it wouldn't outlive a failed test.
+		dir, err := os.MkdirTemp("", "controlplane-") //nolint:usetesting // See above.
 		if err != nil {
-			t.Fatalf("cannot create a folder for the control plane: %v", err)
+			tb.Fatalf("cannot create a folder for the control plane: %v", err)
 		}
 		o.Dir = dir
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Minute)
 	defer cancel()
 
 	c, err := Start(ctx, o)
 	if err != nil {
-		t.Fatalf("cannot start a control plane (its logs are in %s/logs): %v", o.Dir, err)
+		tb.Fatalf("cannot start a control plane (its logs are in %s/logs): %v", o.Dir, err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := c.Stop(); err != nil {
-			t.Errorf("cannot stop the control plane: %v", err)
+			tb.Errorf("cannot stop the control plane: %v", err)
 		}
-		if !t.Failed() {
+		if !tb.Failed() {
 			_ = os.RemoveAll(c.Dir)
 			return
 		}
-		t.Logf("The control plane's folder is %s", c.Dir)
+		tb.Logf("The control plane's folder is %s", c.Dir)
 		for _, p := range c.Processes() {
-			t.Logf("The end of %s:\n%s", p.Log, tailOf(p.Log))
+			tb.Logf("The end of %s:\n%s", p.Log, tailOf(p.Log))
 		}
 	})
 	return c
@@ -49,8 +49,8 @@ func StartT(t testing.TB, o Options) *ControlPlane {
 
 // A logWriter shows progress as it's made, even without -v: it takes minutes
 // when tools have to be built.
-type logWriter struct{ t testing.TB }
+type logWriter struct{ tb testing.TB }
 
 func (w *logWriter) Write(b []byte) (int, error) {
-	return fmt.Fprintf(os.Stderr, "%s: %s", w.t.Name(), b)
+	return fmt.Fprintf(os.Stderr, "%s: %s", w.tb.Name(), b)
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -24,7 +23,14 @@ import (
 var errNotRunning = errors.New("the control plane isn't running")
 
 // upDir is the folder of the plane that Up starts.
-func upDir() (string, error) {
+func upDir(dir string) (string, error) {
+	if dir != "" {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return "", fmt.Errorf("cannot find folder: %w", err)
+		}
+		return abs, nil
+	}
 	root, err := tools.Root()
 	if err != nil {
 		return "", err
@@ -34,6 +40,9 @@ func upDir() (string, error) {
 
 // UpOptions configure Up.
 type UpOptions struct {
+	// Dir of the plane. The default is .cache/up below the root.
+	Dir string
+
 	// Claim is a file with what to apply and wait for. Empty applies nothing.
 	Claim string
 
@@ -44,11 +53,11 @@ type UpOptions struct {
 	Out io.Writer
 }
 
-// Up starts a full control plane that outlives this process, at .cache/up, and
-// applies a claim. If there is one already, it only installs our packages
+// Up starts a full control plane that outlives this process, and applies a
+// claim. If there is one already, it only installs our packages
 // again, if they have changed. If what's there is broken, it starts afresh.
 func Up(ctx context.Context, o UpOptions) error {
-	dir, err := upDir()
+	dir, err := upDir(o.Dir)
 	if err != nil {
 		return err
 	}
@@ -176,18 +185,17 @@ func (c *ControlPlane) waitClaim(ctx context.Context, claim *unstructured.Unstru
 			return err
 		}
 		last = u
-		ready, msg := condition(u, "Ready")
-		if synced, why := condition(u, "Synced"); synced == string(metav1.ConditionFalse) {
-			ready, msg = "", why
-		}
-		if ready == string(metav1.ConditionTrue) {
+		ready, _ := condition(u, "Ready")
+		synced, _ := condition(u, "Synced")
+		if ready == string(metav1.ConditionTrue) && synced == ready {
 			return nil
 		}
-		if msg != said {
-			said = msg
-			c.say.printf("%s: not ready yet: %s", what, msg)
+		why := strings.Join(unmet(u), "; ")
+		if why != said {
+			said = why
+			c.say.printf("%s: not ready yet: %s", what, why)
 		}
-		return errors.New("it's not ready: " + msg)
+		return errors.New("it's not ready")
 	})
 	if err != nil {
 		return errors.Join(err, errors.New(conditions(last)))
@@ -196,19 +204,34 @@ func (c *ControlPlane) waitClaim(ctx context.Context, claim *unstructured.Unstru
 	return nil
 }
 
+// unmet returns what an object says about why it's not ready. If it says more
+// than that it's not, that is left out.
+func unmet(u *unstructured.Unstructured) []string {
+	out, ready := make([]string, 0), "nothing is known yet"
+	for _, c := range conditionsOf(u) {
+		switch {
+		case c.Status == metav1.ConditionTrue:
+		case c.Type == "Ready":
+			ready = c.Message
+		default:
+			out = append(out, c.Type+": "+c.Message)
+		}
+	}
+	if len(out) == 0 {
+		return []string{ready}
+	}
+	return out
+}
+
 // conditions lists all conditions of an object, one on a line.
 func conditions(u *unstructured.Unstructured) string {
 	if u == nil {
 		return "it was never seen"
 	}
-	conds, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
-	lines := make([]string, 0, len(conds))
-	for _, c := range conds {
-		if m, ok := c.(map[string]any); ok {
-			lines = append(lines, fmt.Sprintf("  %v=%v %v: %v", m["type"], m["status"], m["reason"], m["message"]))
-		}
+	lines := make([]string, 0)
+	for _, c := range conditionsOf(u) {
+		lines = append(lines, fmt.Sprintf("  %s=%s %s: %s", c.Type, c.Status, c.Reason, c.Message))
 	}
-	sort.Strings(lines)
 	return "its conditions are:\n" + strings.Join(lines, "\n")
 }
 
@@ -228,9 +251,10 @@ The control plane is up. Nodes and GPUs are pretended; everything else is real.
 `, c.Kubeconfig)
 }
 
-// Down ends the plane that Up started, and removes its folder.
-func Down(out io.Writer) error {
-	dir, err := upDir()
+// Down ends the plane that Up started in a folder, .cache/up by default, and
+// removes the folder.
+func Down(dir string, out io.Writer) error {
+	dir, err := upDir(dir)
 	if err != nil {
 		return err
 	}
@@ -278,9 +302,10 @@ func removeAll(dir string) error {
 	return nil
 }
 
-// Status prints the processes of the plane that Up started.
-func Status(out io.Writer) error {
-	dir, err := upDir()
+// Status prints the processes of the plane that Up started in a folder,
+// .cache/up by default.
+func Status(dir string, out io.Writer) error {
+	dir, err := upDir(dir)
 	if err != nil {
 		return err
 	}
@@ -328,7 +353,7 @@ func lockFile(path string) (func(), error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open lock: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // A file descriptor fits.
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("cannot start: another one is at it: %w", err)
 	}

@@ -296,7 +296,7 @@ func lock() (func(), error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open lock: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil { //nolint:gosec // A file descriptor fits.
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}

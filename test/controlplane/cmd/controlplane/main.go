@@ -20,6 +20,8 @@ import (
 )
 
 type cli struct {
+	Dir string `help:"The control plane's folder. By default it's .cache/up below the repository's root." type:"path"`
+
 	Up     upCmd     `cmd:"" help:"Start a control plane, install our packages, and apply an example."`
 	Down   downCmd   `cmd:"" help:"Stop the control plane."`
 	Status statusCmd `cmd:"" help:"Show the control plane's processes."`
@@ -35,7 +37,7 @@ type upCmd struct {
 }
 
 // Run starts a control plane.
-func (c *upCmd) Run(ctx context.Context) error {
+func (c *upCmd) Run(ctx context.Context, g *cli) error {
 	claim := c.Claim
 	if claim != "" && !filepath.IsAbs(claim) {
 		root, err := tools.Root()
@@ -44,21 +46,21 @@ func (c *upCmd) Run(ctx context.Context) error {
 		}
 		claim = filepath.Join(root, claim)
 	}
-	return controlplane.Up(ctx, controlplane.UpOptions{Claim: claim, Within: c.Timeout, Out: os.Stdout})
+	return controlplane.Up(ctx, controlplane.UpOptions{Dir: g.Dir, Claim: claim, Within: c.Timeout, Out: os.Stdout})
 }
 
 type downCmd struct{}
 
 // Run stops the control plane.
-func (c *downCmd) Run() error {
-	return controlplane.Down(os.Stdout)
+func (c *downCmd) Run(g *cli) error {
+	return controlplane.Down(g.Dir, os.Stdout)
 }
 
 type statusCmd struct{}
 
 // Run shows the control plane's processes.
-func (c *statusCmd) Run() error {
-	return controlplane.Status(os.Stdout)
+func (c *statusCmd) Run(g *cli) error {
+	return controlplane.Status(g.Dir, os.Stdout)
 }
 
 type provisionCmd struct {
@@ -79,20 +81,21 @@ func (c *provisionCmd) Run(ctx context.Context) error {
 }
 
 type registryCmd struct {
-	Address string `help:"Where to listen."   required:""`
-	Dir     string `help:"Where to put blobs." required:""`
+	Address string `help:"Where to listen."    required:""`
+	Blobs   string `help:"Where to put blobs." required:""`
 }
 
 // Run serves a registry.
 func (c *registryCmd) Run(ctx context.Context) error {
-	return controlplane.ServeRegistry(ctx, c.Address, c.Dir)
+	return controlplane.ServeRegistry(ctx, c.Address, c.Blobs)
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	k := kong.Parse(&cli{}, kong.Name("controlplane"), kong.Description("Runs a control plane on this machine."), kong.UsageOnError())
+	c := &cli{}
+	k := kong.Parse(c, kong.Name("controlplane"), kong.Description("Runs a control plane on this machine."), kong.UsageOnError())
 	k.BindTo(ctx, (*context.Context)(nil))
-	k.FatalIfErrorf(k.Run())
+	k.FatalIfErrorf(k.Run(c))
 }
