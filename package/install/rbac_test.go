@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -32,6 +33,7 @@ func TestCrossplaneRole(t *testing.T) {
 	decode(t, "crossplane-rbac.yaml", role)
 	required := append(endpoint.Kinds(),
 		corev1.SchemeGroupVersion.WithKind("Pod"),
+		storagev1.SchemeGroupVersion.WithKind("StorageClass"),
 		schema.GroupVersionKind{Group: "kubernetes.crossplane.io", Version: "v1alpha2", Kind: "Object"})
 	want := grants(required, "get", "list", "watch")
 	if diff := cmp.Diff(want, granted(role)); diff != "" {
