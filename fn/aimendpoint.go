@@ -68,7 +68,7 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 	if err != nil {
 		return err
 	}
-	r := report{before: before, outcome: outcome, live: live, generation: xr.metadataGeneration()}
+	r := report{before: before, outcome: outcome, live: live, generation: xr.observedGeneration()}
 	if outcome.Recipe == nil {
 		log.Debug("No recipe", "reason", outcome.Reason)
 		keepObserved(req, rsp, xr.objects())
@@ -103,16 +103,12 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 }
 
 func platform(in *v1beta1.Input) endpoint.Platform {
-	p := endpoint.Platform{
+	return endpoint.Platform{
 		GPUResourceName: in.GPUResourceName,
 		StorageClass:    in.StorageClass,
 		Tolerations:     in.Tolerations,
 		Security:        in.Security,
 	}
-	if p.GPUResourceName == "" {
-		p.GPUResourceName = "amd.com/gpu"
-	}
-	return p
 }
 
 // roles of an endpoint's objects.
@@ -132,6 +128,9 @@ func observe(req *fnv1.RunFunctionRequest, g object.Generation) (endpoint.Live, 
 		objects[r] = o
 		if !o.Synced {
 			live.ApplyErrors[r] = o.SyncedMessage
+		}
+		if r == endpoint.RoleReplicas {
+			live.ReplicasManaged = o.Exists
 		}
 	}
 	var err error
@@ -288,7 +287,7 @@ func owner(s *structpb.Struct) string {
 // diagnose a workload that is not available: ask for its pods. And for the
 // class of a volume that should grow.
 func diagnose(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, in *v1beta1.Input, live *endpoint.Live) error {
-	if live.Deployment != nil && !live.Available() && in.PodDiagnosis != "Disabled" {
+	if live.Deployment != nil && !live.Available() && in.PodDiagnosis == diagnosisEnabled {
 		pods, _, err := require(req, rsp, "pods", byLabels("v1", "Pod", e.Namespace, e.Selector(*live)))
 		if err != nil {
 			return err
@@ -337,9 +336,6 @@ func compose(rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, r report, xr co
 	}
 	for _, m := range e.Render(r.live) {
 		o := object.Object{Generation: g, ProviderConfig: in.ProviderConfigName, Manifest: m.Object}
-		if o.ProviderConfig == "" {
-			o.ProviderConfig = "default"
-		}
 		switch {
 		case m.Partial:
 			o.Policy = object.PolicyPartial
@@ -355,8 +351,9 @@ func compose(rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, r report, xr co
 		if err != nil {
 			return errors.Wrapf(err, "cannot compose role %s", m.Role)
 		}
-		l := objects[m.Role]
-		ready := l.Exists && l.Synced
+		// What does not gate the endpoint is ready unless it is known to fail:
+		// each step to readiness is a change that Crossplane tells of.
+		ready := objects[m.Role].Synced
 		switch m.Role {
 		case endpoint.RoleDeployment:
 			ready = ready && ok[v1alpha1.ConditionWorkloadReady]

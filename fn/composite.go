@@ -34,8 +34,25 @@ func (c composite) name() string       { return c.str("metadata", "name") }
 
 func (c composite) annotation(name string) string { return c.str("metadata", "annotations", name) }
 
-func (c composite) metadataGeneration() int64 {
+// observedGeneration for the status; 0 if there is a claim. Crossplane copies a
+// composite's status to its claim, whose generation is another one: tools that
+// compare the two would wait for ever.
+func (c composite) observedGeneration() int64 {
+	if c.field("spec", "claimRef") != nil {
+		return 0
+	}
 	return int64(c.field("metadata", "generation").GetNumberValue())
+}
+
+// unresponsive says whether Crossplane drops changes of what it watches.
+func (c composite) unresponsive() bool {
+	for _, v := range c.field("status", "conditions").GetListValue().GetValues() {
+		f := v.GetStructValue().GetFields()
+		if f["type"].GetStringValue() == "Responsive" {
+			return f["status"].GetStringValue() == "False"
+		}
+	}
+	return false
 }
 
 // objects is the generation of provider-kubernetes' API to compose. A modern

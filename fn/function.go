@@ -13,7 +13,6 @@ import (
 	"github.com/crossplane/function-sdk-go/errors"
 	"github.com/crossplane/function-sdk-go/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-	"github.com/crossplane/function-sdk-go/request"
 	"github.com/crossplane/function-sdk-go/response"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
@@ -23,11 +22,14 @@ import (
 // How long Crossplane may wait until it runs the function again although
 // nothing that it watches has changed.
 const (
-	// ttlSettling while something is on its way.
-	ttlSettling = time.Minute
-	// ttlSettled once all is as it should be, if Crossplane watches what we
-	// require: then the next run is only a safety net.
+	// ttl while something is on its way, or nothing that is required is watched.
+	ttl = time.Minute
+	// ttlSettled once all is as it should be: a safety net.
 	ttlSettled = 10 * time.Minute
+	// ttlUnresponsive while Crossplane drops changes, because there were many
+	// in a short time (its circuit breaker opens at about 50, for 5 minutes).
+	// Without a run soon after, one that was dropped would go unnoticed.
+	ttlUnresponsive = 15 * time.Second
 )
 
 // Function serves AI models on AMD GPUs: it turns a composite of this API into
@@ -62,13 +64,13 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 	defer func() {
 		if p := recover(); p != nil {
 			log.Info("Function panicked", "panic", p, "stack", string(debug.Stack()))
-			rsp = response.To(req, ttlSettling)
+			rsp = response.To(req, ttl)
 			response.Fatal(rsp, errors.Errorf("internal error, please report it: %v", p))
 			err = nil
 		}
 	}()
 
-	rsp = response.To(req, ttlSettling)
+	rsp = response.To(req, ttl)
 	if rsp.GetDesired() == nil {
 		rsp.Desired = &fnv1.State{}
 	}
@@ -86,17 +88,18 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 		return rsp, nil
 	}
 
-	in := &v1beta1.Input{}
-	if req.GetInput() != nil {
-		if err := request.GetInput(req, in); err != nil {
-			response.Fatal(rsp, errors.Wrap(err, "cannot read the input of this pipeline step"))
-			return rsp, nil
-		}
+	in, err := inputOf(req)
+	if err != nil {
+		response.Fatal(rsp, errors.Wrap(err, "cannot use the input of this pipeline step"))
+		return rsp, nil
 	}
 
 	log = log.WithValues("xr-kind", xr.kind(), "xr-name", xr.name())
 	if err := handle(log, req, rsp, xr, in); err != nil {
 		response.Fatal(rsp, err)
+	}
+	if xr.unresponsive() {
+		rsp.Meta.Ttl = durationpb.New(ttlUnresponsive)
 	}
 	return rsp, nil
 }
@@ -108,13 +111,6 @@ func kinds() string {
 	}
 	slices.Sort(names)
 	return strings.Join(names, " and ")
-}
-
-// settle how long the response is good for.
-func settle(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, settled bool) {
-	if settled && modern(req) {
-		rsp.Meta.Ttl = durationpb.New(ttlSettled)
-	}
 }
 
 // event of the composite and its claim. Callers send one on a transition only:

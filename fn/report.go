@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/crossplane/function-sdk-go/errors"
@@ -59,6 +60,7 @@ func (r report) status(cs []endpoint.Condition) v1alpha1.AIMEndpointStatus {
 	if r.endpoint != nil {
 		s = r.endpoint.Status(r.live)
 		rec := r.endpoint.Recipe
+		rec.Image = r.endpoint.Image()
 		s.SelectedRecipe = &rec
 		if r.conflict != "" && r.live.Deployment == nil {
 			// Whatever is at that name, it is not ours to speak of.
@@ -68,7 +70,7 @@ func (r report) status(cs []endpoint.Condition) v1alpha1.AIMEndpointStatus {
 	s.ObservedGeneration = r.generation
 	s.Candidates = r.outcome.Candidates
 	s.UpgradeAvailable = r.outcome.UpgradeAvailable
-	s.Phase = endpoint.Phase(cs, r.live)
+	s.Phase = endpoint.Phase(cs, r.live, r.endpoint != nil && r.conflict == "")
 	for _, c := range cs {
 		if !c.OK {
 			s.Reason = string(c.Reason)
@@ -121,7 +123,9 @@ func (r report) write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespons
 	if p := r.before.Phase; p != "" && p != s.Phase && s.Phase == v1alpha1.PhaseReady {
 		event(rsp, "Ready", "%s serves at %s", s.ServedModelName, s.URL)
 	}
-	settle(req, rsp, ready)
+	if ready && modern(req) {
+		rsp.Meta.Ttl = durationpb.New(ttlSettled)
+	}
 	return nil
 }
 

@@ -16,7 +16,8 @@ type AIMEndpointStatus struct {
 	// +optional
 	Reason string `json:"reason,omitempty"`
 
-	// ObservedGeneration of the composite that this status is of.
+	// ObservedGeneration of the composite that this status is of; absent where
+	// there is a claim, whose generations are others.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 

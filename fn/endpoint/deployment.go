@@ -126,7 +126,11 @@ func (e Endpoint) pod() corev1.PodSpec {
 		TerminationGracePeriodSeconds: ptr.To[int64](terminationGrace),
 	}
 	for _, s := range e.Spec.Image.PullSecrets {
-		p.ImagePullSecrets = append(p.ImagePullSecrets, corev1.LocalObjectReference{Name: string(s)})
+		// The API server refuses one that is named twice.
+		ref := corev1.LocalObjectReference{Name: string(s)}
+		if !slices.Contains(p.ImagePullSecrets, ref) {
+			p.ImagePullSecrets = append(p.ImagePullSecrets, ref)
+		}
 	}
 	return p
 }
@@ -134,7 +138,7 @@ func (e Endpoint) pod() corev1.PodSpec {
 func (e Endpoint) container() corev1.Container {
 	return corev1.Container{
 		Name:            containerName,
-		Image:           e.image(),
+		Image:           e.Image(),
 		ImagePullPolicy: corev1.PullPolicy(e.Spec.Image.PullPolicy),
 		Command:         e.Recipe.Snapshot.Command,
 		Args:            e.args(),

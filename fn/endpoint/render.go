@@ -32,8 +32,9 @@ func (e Endpoint) Render(live Live) []Manifest {
 	// The Deployment's own manifest never has replicas: provider-kubernetes
 	// would reset what an autoscaler decided, and taking them out of it later
 	// would set them to 1. So they are a manifest of their own, which leaves
-	// them as they are when it goes.
-	if !e.autoscaled() && live.Deployment != nil {
+	// them as they are when it goes, and which there is only once the number is
+	// not what Kubernetes starts with.
+	if d := live.Deployment; !e.autoscaled() && d != nil && (live.ReplicasManaged || ptr.Deref(d.Spec.Replicas, 1) != e.minReplicas()) {
 		ms = append(ms, Manifest{Role: RoleReplicas, Object: e.replicas(), Partial: true})
 	}
 	ms = append(ms, Manifest{Role: RoleService, Object: e.service(live)})
@@ -58,7 +59,7 @@ func (e Endpoint) config() *corev1.ConfigMap {
 		fmt.Sprintf("gpuCount: %d", e.Recipe.GPUCount),
 		"precision: " + string(e.Recipe.Precision),
 		"backend: " + string(e.Recipe.Backend),
-		"image: " + e.image(),
+		"image: " + e.Image(),
 	}
 	if s.Revision != "" {
 		lines = append(lines, "revision: "+s.Revision)
@@ -206,8 +207,8 @@ func podsMetric(name string, average resource.Quantity) autoscalingv2.MetricSpec
 	}}
 }
 
-// image that runs: the recipe's, as far as the user does not replace it.
-func (e Endpoint) image() string {
+// Image that runs: the recipe's, as far as the user does not replace it.
+func (e Endpoint) Image() string {
 	return override(e.Recipe.Snapshot.Image, e.Spec.Image)
 }
 

@@ -20,6 +20,8 @@ type Live struct {
 	Service    *corev1.Service
 	Cache      *corev1.PersistentVolumeClaim
 	Autoscaler *autoscalingv2.HorizontalPodAutoscaler
+	// ReplicasManaged says whether the number of replicas has a manifest.
+	ReplicasManaged bool
 	// Pods of the Deployment; only known while it is not available.
 	Pods []corev1.Pod
 	// CacheExpandable says whether the class of the cache's volume allows it
@@ -46,9 +48,7 @@ func (l Live) Serving() bool {
 // is nothing to be learnt from its pods.
 func (l Live) Available() bool {
 	d := l.Deployment
-	return l.Serving() && !rollingOut(d) && deploymentCondition(d, appsv1.DeploymentAvailable) != nil &&
-		deploymentCondition(d, appsv1.DeploymentAvailable).Status == corev1.ConditionTrue &&
-		d.Status.AvailableReplicas >= ptr.Deref(d.Spec.Replicas, 1)
+	return l.Serving() && !rollingOut(d) && d.Status.AvailableReplicas >= ptr.Deref(d.Spec.Replicas, 1)
 }
 
 // rollingOut says whether pods of an older template are still to be replaced.
@@ -60,7 +60,7 @@ func rollingOut(d *appsv1.Deployment) bool {
 func (e Endpoint) applied(d *appsv1.Deployment) bool {
 	for _, c := range d.Spec.Template.Spec.Containers {
 		if c.Name == containerName {
-			return c.Image == e.image() && slices.Equal(c.Command, e.Recipe.Snapshot.Command) && slices.Equal(c.Args, e.args())
+			return c.Image == e.Image() && slices.Equal(c.Command, e.Recipe.Snapshot.Command) && slices.Equal(c.Args, e.args())
 		}
 	}
 	return false
@@ -94,7 +94,9 @@ func (e Endpoint) workloadReady(live Live) Condition {
 	}
 	d := live.Deployment
 	if d == nil {
-		c.Reason, c.Message = v1alpha1.ReasonStarting, "the Deployment is being created"
+		// The same words as for one without pods: a step that tells a person
+		// nothing is a change of the status all the same.
+		c.Reason, c.Message = v1alpha1.ReasonStarting, fmt.Sprintf("0 of %d replicas are available", e.minReplicas())
 		return c
 	}
 	if !e.applied(d) {
@@ -103,17 +105,13 @@ func (e Endpoint) workloadReady(live Live) Condition {
 		c.Reason, c.Message = v1alpha1.ReasonRolloutInProgress, "the change is being applied"
 		return c
 	}
-	want := ptr.Deref(d.Spec.Replicas, 1)
+	// The Deployment starts with one replica, and is scaled from there.
+	want := max(ptr.Deref(d.Spec.Replicas, 1), e.minReplicas())
 	count := fmt.Sprintf("%d of %d replicas are available", d.Status.AvailableReplicas, want)
-	if live.Available() {
-		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonAvailable, count
-		return c
-	}
-
 	reason, cause := diagnose(live.Pods, e.Platform.GPUResourceName)
-	if av := deploymentCondition(d, appsv1.DeploymentAvailable); av != nil && av.Status == corev1.ConditionTrue && live.Serving() && !rollingOut(d) {
-		// It serves, with fewer replicas than wanted. That is what scaling up
-		// looks like, and no reason to call it not ready.
+	if !rollingOut(d) && d.Status.AvailableReplicas >= max(1, e.minReplicas()) {
+		// What an autoscaler wants beyond the user's minimum may be on its way:
+		// that is what scaling up looks like.
 		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonAvailable, count
 		if cause != "" {
 			c.Message = bound(count + "; " + cause)
@@ -122,6 +120,11 @@ func (e Endpoint) workloadReady(live Live) Condition {
 	}
 	if reason != "" {
 		c.Reason, c.Message = reason, bound(count+"; "+cause)
+		return c
+	}
+	if f := deploymentCondition(d, appsv1.DeploymentReplicaFailure); f != nil && f.Status == corev1.ConditionTrue {
+		// Such as by Pod Security, or a quota.
+		c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound(fmt.Sprintf("%s, and the cluster refuses to create more: %s", count, f.Message))
 		return c
 	}
 	if p := deploymentCondition(d, appsv1.DeploymentProgressing); p != nil && p.Status == corev1.ConditionFalse && p.Reason == "ProgressDeadlineExceeded" {
@@ -167,9 +170,10 @@ func (e Endpoint) cacheReady(live Live) Condition {
 		c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound("cannot apply the cache's volume: "+msg)
 		return c
 	}
+	unbound := fmt.Sprintf("the PersistentVolumeClaim %s is not bound yet; with some storage classes that waits for a pod", TargetName(e.Name, RoleCache))
 	pvc := live.Cache
 	if pvc == nil {
-		c.Reason, c.Message = v1alpha1.ReasonStarting, "the cache's volume is being created"
+		c.Reason, c.Message = v1alpha1.ReasonWaitingForConsumer, unbound
 		return c
 	}
 	if class := ptr.Deref(pvc.Spec.StorageClassName, ""); e.storageClass() != "" && class != e.storageClass() {
@@ -195,7 +199,7 @@ func (e Endpoint) cacheReady(live Live) Condition {
 		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonBound, fmt.Sprintf("the volume %s of %s is bound", pvc.Name, have.String())
 		return c
 	}
-	c.Reason, c.Message = v1alpha1.ReasonWaitingForConsumer, fmt.Sprintf("the PersistentVolumeClaim %s is not bound yet; with some storage classes that waits for a pod", pvc.Name)
+	c.Reason, c.Message = v1alpha1.ReasonWaitingForConsumer, unbound
 	return c
 }
 
@@ -248,7 +252,7 @@ func (e Endpoint) Status(live Live) v1alpha1.AIMEndpointStatus {
 		case corev1.ServiceTypeClusterIP, corev1.ServiceTypeExternalName:
 		}
 	}
-	if d := live.Deployment; d != nil {
+	if d := live.Deployment; d != nil && d.Status.ObservedGeneration > 0 {
 		s.Replicas = &v1alpha1.Replicas{
 			Current:   d.Status.Replicas,
 			Desired:   ptr.Deref(d.Spec.Replicas, 1),
@@ -282,8 +286,9 @@ func (e Endpoint) metrics(hpa *autoscalingv2.HorizontalPodAutoscaler) *v1alpha1.
 	return &out
 }
 
-// Phase of the endpoint.
-func Phase(conditions []Condition, live Live) v1alpha1.Phase {
+// Phase of the endpoint. Composed says whether its objects are there, or are on
+// their way.
+func Phase(conditions []Condition, live Live, composed bool) v1alpha1.Phase {
 	gated := true
 	failed := false
 	for _, c := range conditions {
@@ -308,10 +313,10 @@ func Phase(conditions []Condition, live Live) v1alpha1.Phase {
 		return v1alpha1.PhaseDegraded
 	case failed:
 		return v1alpha1.PhaseFailed
-	case live.Deployment == nil:
-		return v1alpha1.PhasePending
+	case composed:
+		return v1alpha1.PhaseStarting
 	}
-	return v1alpha1.PhaseStarting
+	return v1alpha1.PhasePending
 }
 
 // loadBalancer address of a Service; empty if it has none yet.

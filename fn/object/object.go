@@ -8,10 +8,9 @@ import (
 	"encoding/json"
 	"strings"
 
+	"github.com/crossplane/function-sdk-go/errors"
 	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/apimachinery/pkg/runtime"
-
-	"github.com/crossplane/function-sdk-go/errors"
 )
 
 // A Generation of provider-kubernetes' API.
@@ -36,6 +35,9 @@ func (g Generation) ResourceName(role string) string {
 
 // Kind of an Object, whatever its generation.
 const Kind = "Object"
+
+// annotationExternalName is what an object is called outside of Crossplane.
+const annotationExternalName = "crossplane.io/external-name"
 
 // A Policy says what an Object may do to its target.
 type Policy int
@@ -100,10 +102,15 @@ func (o Object) Struct() (*structpb.Struct, error) {
 	if p := o.Policy.managementPolicies(); p != nil {
 		spec["managementPolicies"] = p
 	}
-	out := map[string]any{"apiVersion": string(o.Generation), "kind": Kind, "spec": spec}
-	if o.Name != "" {
-		out["metadata"] = map[string]any{"name": o.Name}
+	meta := map[string]any{
+		// The provider would add it, which is one more change of the Object that
+		// Crossplane runs the function for.
+		"annotations": map[string]any{annotationExternalName: targetName(m)},
 	}
+	if o.Name != "" {
+		meta["name"] = o.Name
+	}
+	out := map[string]any{"apiVersion": string(o.Generation), "kind": Kind, "metadata": meta, "spec": spec}
 	s, err := structpb.NewStruct(out)
 	return s, errors.Wrapf(err, "cannot convert the Object of a %s to protobuf", gvk.Kind)
 }
@@ -124,6 +131,12 @@ func Manifest(o runtime.Object) (map[string]any, error) {
 	delete(m, "status")
 	prune(m)
 	return m, nil
+}
+
+func targetName(manifest map[string]any) string {
+	m, _ := manifest["metadata"].(map[string]any)
+	n, _ := m["name"].(string)
+	return n
 }
 
 // prune nulls and empty maps, except for those that mean something.
@@ -164,7 +177,17 @@ func StableName(prefix string, parts ...string) string {
 // Keep an observed Object as it is.
 func Keep(o *structpb.Struct) *structpb.Struct {
 	f := o.GetFields()
-	return &structpb.Struct{Fields: map[string]*structpb.Value{
-		"apiVersion": f["apiVersion"], "kind": f["kind"], "spec": f["spec"],
-	}}
+	out := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	for _, k := range []string{"apiVersion", "kind", "spec"} {
+		if v, ok := f[k]; ok {
+			out.Fields[k] = v
+		}
+	}
+	annotations := f["metadata"].GetStructValue().GetFields()["annotations"].GetStructValue().GetFields()
+	if n, ok := annotations[annotationExternalName]; ok {
+		out.Fields["metadata"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			"annotations": structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{annotationExternalName: n}}),
+		}})
+	}
+	return out
 }

@@ -1,0 +1,248 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/aim-engine/function-aim/test/controlplane"
+)
+
+// soon is how long things take that should take a second or two. It is a
+// bound for a busy machine, not a measure of anything.
+const soon = 90 * time.Second
+
+var (
+	endpoints   = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "aimendpoints"}
+	xendpoints  = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "xaimendpoints"}
+	objects     = schema.GroupVersionResource{Group: "kubernetes.crossplane.io", Version: "v1alpha2", Resource: "objects"}
+	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	configmaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	volumes     = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	pods        = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	autoscalers = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
+)
+
+// A cluster under test, seen from one namespace.
+type cluster struct {
+	*controlplane.ControlPlane
+
+	t         *testing.T
+	namespace string
+}
+
+// in returns the cluster as seen from a namespace of the test's own.
+func in(t *testing.T, cp *controlplane.ControlPlane, labels ...string) *cluster {
+	t.Helper()
+	name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(strings.TrimPrefix(t.Name(), "TestEndpoint/")), "-")
+	c := &cluster{ControlPlane: cp, t: t, namespace: strings.Trim(name, "-")}
+	c.create(c.namespace, labels...)
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.dump()
+		}
+		// Others need the GPUs.
+		if out, err := c.kubectl("", "delete", "aimendpoint", "--all", "--wait=false"); err != nil {
+			t.Errorf("cannot delete endpoints: %v: %s", err, out)
+		}
+	})
+	return c
+}
+
+func (c *cluster) create(namespace string, labels ...string) {
+	c.t.Helper()
+	if out, err := c.kubectl("", "create", "namespace", namespace); err != nil {
+		c.t.Fatalf("cannot create namespace %s: %v: %s", namespace, err, out)
+	}
+	for _, l := range labels {
+		if out, err := c.kubectl("", "label", "namespace", namespace, l); err != nil {
+			c.t.Fatalf("cannot label namespace %s: %v: %s", namespace, err, out)
+		}
+	}
+}
+
+// kubectl as a user runs it, in the test's namespace.
+func (c *cluster) kubectl(stdin string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "kubectl", append([]string{"--kubeconfig", c.Kubeconfig, "--namespace", c.namespace}, args...)...)
+	cmd.Stdin = strings.NewReader(stdin)
+	b := &bytes.Buffer{}
+	cmd.Stdout, cmd.Stderr = b, b
+	err := cmd.Run()
+	return b.String(), err
+}
+
+// apply a manifest that must be accepted.
+func (c *cluster) apply(manifest string) {
+	c.t.Helper()
+	if out, err := c.kubectl(manifest, "apply", "-f", "-"); err != nil {
+		c.t.Fatalf("kubectl apply: %v: %s\n%s", err, out, manifest)
+	}
+}
+
+// endpoint is the manifest of a claim. The spec is YAML in flow style.
+func endpoint(name, spec string) string {
+	return fmt.Sprintf("apiVersion: aim.engine.amd.com/v1alpha1\nkind: AIMEndpoint\nmetadata: {name: %q}\nspec: %s\n", name, spec)
+}
+
+// get an object of the test's namespace; nil if there is none.
+func (c *cluster) get(gvr schema.GroupVersionResource, name string) *unstructured.Unstructured {
+	c.t.Helper()
+	u, err := c.Dynamic().Resource(gvr).Namespace(c.namespace).Get(context.Background(), name, metav1.GetOptions{})
+	if kerrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		c.t.Fatalf("cannot get %s %s: %v", gvr.Resource, name, err)
+	}
+	return u
+}
+
+// list objects of the test's namespace, or of the cluster.
+func (c *cluster) list(gvr schema.GroupVersionResource, namespace string, selector string) []unstructured.Unstructured {
+	c.t.Helper()
+	l, err := c.Dynamic().Resource(gvr).Namespace(namespace).List(context.Background(), metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		c.t.Fatalf("cannot list %s: %v", gvr.Resource, err)
+	}
+	return l.Items
+}
+
+// eventually waits until a check has nothing to complain of.
+func (c *cluster) eventually(what string, within time.Duration, check func() error) {
+	c.t.Helper()
+	var err error
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		if err = check(); err == nil {
+			return
+		}
+	}
+	c.t.Fatalf("%s: still not after %s: %v", what, within, err)
+}
+
+// always checks for a while that a check has nothing to complain of.
+func (c *cluster) always(what string, during time.Duration, check func() error) {
+	c.t.Helper()
+	for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if err := check(); err != nil {
+			c.t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+// A condition of an object.
+type condition struct{ status, reason, message string }
+
+func conditionOf(u *unstructured.Unstructured, typ string) condition {
+	if u == nil {
+		return condition{}
+	}
+	cs, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+	for _, v := range cs {
+		m, ok := v.(map[string]any)
+		if !ok || m["type"] != typ {
+			continue
+		}
+		str := func(k string) string { s, _ := m[k].(string); return s }
+		return condition{status: str("status"), reason: str("reason"), message: str("message")}
+	}
+	return condition{}
+}
+
+// expect waits until a claim has a condition with a reason and a message that
+// contains all of some words. It returns the message.
+func (c *cluster) expect(name, typ, status, reason string, words ...string) string {
+	c.t.Helper()
+	msg := ""
+	c.eventually(fmt.Sprintf("condition %s=%s %s of %s", typ, status, reason, name), soon, func() error {
+		got := conditionOf(c.get(endpoints, name), typ)
+		if got.status != status || got.reason != reason {
+			return fmt.Errorf("it is %+v", got)
+		}
+		for _, w := range words {
+			if !strings.Contains(got.message, w) {
+				return fmt.Errorf("its message does not say %q: %s", w, got.message)
+			}
+		}
+		msg = got.message
+		return nil
+	})
+	return msg
+}
+
+// ready waits until a claim is Ready.
+func (c *cluster) ready(names ...string) {
+	c.t.Helper()
+	for _, n := range names {
+		c.expect(n, "Ready", "True", "Available")
+	}
+}
+
+// str is a string in an object; empty if it is not there.
+func str(u *unstructured.Unstructured, path ...string) string {
+	if u == nil {
+		return ""
+	}
+	v, _, _ := unstructured.NestedFieldNoCopy(u.Object, path...)
+	if v == nil {
+		return ""
+	}
+	if s, ok := v.(string); ok {
+		return s
+	}
+	b, _ := json.Marshal(v)
+	return string(b)
+}
+
+// composite of a claim.
+func (c *cluster) composite(name string) string {
+	c.t.Helper()
+	return str(c.get(endpoints, name), "spec", "resourceRef", "name")
+}
+
+// objectsOf a claim.
+func (c *cluster) objectsOf(name string) []unstructured.Unstructured {
+	c.t.Helper()
+	return c.list(objects, "", "crossplane.io/claim-name="+name+",crossplane.io/claim-namespace="+c.namespace)
+}
+
+// dump what a person would look at after a failure.
+func (c *cluster) dump() {
+	for _, args := range [][]string{
+		{"get", "aimendpoint,deployments,replicasets,pods,services,pvc,hpa,configmaps", "-o", "wide"},
+		{"describe", "aimendpoint"},
+		{"get", "objects", "-o", "custom-columns=NAME:.metadata.name,KIND:.spec.forProvider.manifest.kind,SYNCED:.status.conditions[?(@.type=='Synced')].message,READY:.status.conditions[?(@.type=='Ready')].message"},
+		{"get", "events", "--sort-by=.lastTimestamp"},
+	} {
+		out, err := c.kubectl("", args...)
+		c.t.Logf("kubectl %s (%v)\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+var errNotYet = errors.New("not yet")
+
+// root of the repository.
+func root(t *testing.T) string {
+	t.Helper()
+	d, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d + "/../.."
+}
