@@ -3,17 +3,17 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
 	"github.com/crossplane/function-sdk-go/errors"
 	"github.com/crossplane/function-sdk-go/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/crossplane/function-sdk-go/response"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 	"github.com/aim-engine/function-aim/input/v1beta1"
@@ -105,16 +105,11 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 }
 
 func kinds() string {
-	names := []string{}
-	for k := range handlers() {
-		names = append(names, k)
-	}
-	slices.Sort(names)
-	return strings.Join(names, " and ")
+	return strings.Join(slices.Sorted(maps.Keys(handlers())), " and ")
 }
 
-// event of the composite and its claim. Callers send one on a transition only:
+// eventf tells of an event of the composite and its claim. Callers send one on a transition only:
 // Crossplane would repeat it on every run.
-func event(rsp *fnv1.RunFunctionResponse, reason, format string, a ...any) {
+func eventf(rsp *fnv1.RunFunctionResponse, reason, format string, a ...any) {
 	response.Normal(rsp, fmt.Sprintf(format, a...)).WithReason(reason).TargetCompositeAndClaim()
 }

@@ -2,16 +2,16 @@ package main
 
 import (
 	"math"
+	"slices"
 	"strings"
 
+	"github.com/crossplane/function-sdk-go/errors"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 	kjson "sigs.k8s.io/json"
-
-	"github.com/crossplane/function-sdk-go/errors"
-	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 	"github.com/aim-engine/function-aim/fn/engine"
@@ -85,52 +85,70 @@ func validate(in *v1beta1.Input) field.ErrorList {
 		errs = append(errs, field.NotSupported(field.NewPath("podDiagnosis"), in.PodDiagnosis, []string{diagnosisEnabled, diagnosisDisabled}))
 	}
 
-	var hardware []string
-	for _, a := range gpu.All() {
-		hardware = append(hardware, string(a.Name))
-	}
-	for i, item := range in.Inventory {
-		p := field.NewPath("inventory").Index(i)
-		if _, ok := gpu.Lookup(item.Hardware); !ok {
-			errs = append(errs, field.NotSupported(p.Child("hardware"), string(item.Hardware), hardware))
-		}
+	errs = append(errs, validateInventory(field.NewPath("inventory"), in.Inventory)...)
+	errs = append(errs, validateImages(field.NewPath("images"), in.Images)...)
+	errs = append(errs, validateTolerations(field.NewPath("tolerations"), in.Tolerations)...)
+	return append(errs, validateSecurity(field.NewPath("security"), in.Security)...)
+}
+
+func validateInventory(p *field.Path, items []v1beta1.InventoryItem) field.ErrorList {
+	var errs field.ErrorList
+	for i, item := range items {
+		errs = append(errs, validateHardware(p.Index(i).Child("hardware"), item.Hardware)...)
 		if item.GPUsPerNode < 1 {
-			errs = append(errs, field.Invalid(p.Child("gpusPerNode"), item.GPUsPerNode, "must be at least 1"))
+			errs = append(errs, field.Invalid(p.Index(i).Child("gpusPerNode"), item.GPUsPerNode, "must be at least 1"))
 		}
 	}
-	for i, image := range in.Images {
-		p := field.NewPath("images").Index(i)
+	return errs
+}
+
+func validateHardware(p *field.Path, hw v1alpha1.Hardware) field.ErrorList {
+	if _, ok := gpu.Lookup(hw); ok {
+		return nil
+	}
+	known := gpu.All()
+	names := make([]string, len(known))
+	for i, a := range known {
+		names[i] = string(a.Name)
+	}
+	return field.ErrorList{field.NotSupported(p, string(hw), names)}
+}
+
+func validateImages(p *field.Path, images []v1beta1.EngineImage) field.ErrorList {
+	var errs field.ErrorList
+	for i, image := range images {
+		p := p.Index(i)
 		if _, ok := engine.Lookup(image.Backend); !ok {
 			errs = append(errs, field.Invalid(p.Child("backend"), image.Backend, "there is no such backend"))
 		}
-		if _, ok := gpu.Lookup(image.Hardware); image.Hardware != "" && !ok {
-			errs = append(errs, field.NotSupported(p.Child("hardware"), string(image.Hardware), hardware))
+		if image.Hardware != "" {
+			errs = append(errs, validateHardware(p.Child("hardware"), image.Hardware)...)
 		}
 		if strings.TrimSpace(image.Image) == "" || strings.ContainsAny(image.Image, " \t\n") {
 			errs = append(errs, field.Invalid(p.Child("image"), image.Image, "must be an image with its tag or digest"))
 		}
 	}
-	for i, t := range in.Tolerations {
-		p := field.NewPath("tolerations").Index(i)
-		switch t.Operator {
-		case corev1.TolerationOpExists:
-			if t.Value != "" {
-				errs = append(errs, field.Invalid(p.Child("value"), t.Value, "must be empty when operator is Exists"))
-			}
-		case corev1.TolerationOpEqual, "":
-			if t.Key == "" {
-				errs = append(errs, field.Required(p.Child("key"), "operator must be Exists when there is no key"))
-			}
-		default:
+	return errs
+}
+
+func validateTolerations(p *field.Path, ts []corev1.Toleration) field.ErrorList {
+	var errs field.ErrorList
+	for i, t := range ts {
+		p := p.Index(i)
+		switch {
+		case t.Operator == corev1.TolerationOpExists && t.Value != "":
+			errs = append(errs, field.Invalid(p.Child("value"), t.Value, "must be empty when operator is Exists"))
+		case t.Operator != corev1.TolerationOpExists && t.Key == "":
+			errs = append(errs, field.Required(p.Child("key"), "operator must be Exists when there is no key"))
+		case !slices.Contains([]corev1.TolerationOperator{"", corev1.TolerationOpEqual, corev1.TolerationOpExists}, t.Operator):
 			errs = append(errs, field.NotSupported(p.Child("operator"), t.Operator, []corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))
 		}
-		switch t.Effect {
-		case "", corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute:
-		default:
-			errs = append(errs, field.NotSupported(p.Child("effect"), t.Effect, []corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute}))
+		effects := []corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute}
+		if t.Effect != "" && !slices.Contains(effects, t.Effect) {
+			errs = append(errs, field.NotSupported(p.Child("effect"), t.Effect, effects))
 		}
 	}
-	return append(errs, validateSecurity(field.NewPath("security"), in.Security)...)
+	return errs
 }
 
 func validateSecurity(p *field.Path, s *v1alpha1.Security) field.ErrorList {

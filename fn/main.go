@@ -4,20 +4,19 @@ package main
 
 import (
 	"github.com/alecthomas/kong"
-	"google.golang.org/grpc/health"
-	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
-
 	"github.com/crossplane/function-sdk-go"
 	"github.com/crossplane/function-sdk-go/errors"
+	"google.golang.org/grpc/health"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 )
 
 // version of this program, set by the linker.
-var version = "dev" //nolint:gochecknoglobals // Only the linker sets it.
+var version = "dev"
 
 // cli of this program.
 type cli struct {
-	Serve   serveCmd         `cmd:"" default:"withargs" help:"Serve the composition function (the default)."`
-	Plan    planCmd          `cmd:"" help:"Show what would be chosen and composed for the manifests in files."`
+	Serve   serveCmd         `cmd:""                             default:"withargs"                                                        help:"Serve the composition function (the default)."`
+	Plan    planCmd          `cmd:""                             help:"Show what would be chosen and composed for the manifests in files."`
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
@@ -25,12 +24,12 @@ type cli struct {
 type serveCmd struct {
 	Debug bool `env:"DEBUG" help:"Emit debug logs in addition to info logs." short:"d"`
 
-	Network            string `default:"tcp"   env:"NETWORK"                                   help:"Network on which to listen for gRPC connections."`
-	Address            string `default:":9443" env:"ADDRESS"                                   help:"Address at which to listen for gRPC connections."`
-	TLSCertsDir        string `aliases:"tls-certs-dir" env:"TLS_SERVER_CERTS_DIR" help:"Directory containing server certs (tls.key, tls.crt) and the CA used to verify client certificates (ca.crt)." name:"tls-server-certs-dir"`
-	Insecure           bool   `env:"INSECURE" help:"Run without mTLS credentials. If you supply this flag --tls-server-certs-dir will be ignored."`
-	MaxRecvMessageSize int    `default:"32" env:"MAX_RECV_MESSAGE_SIZE" help:"Maximum size of received messages in MiB."`
-	MetricsAddress     string `default:":8080" env:"METRICS_ADDRESS" help:"Address at which to serve Prometheus metrics at /metrics. Empty serves none."`
+	Network            string `default:"tcp"           env:"NETWORK"                                                                                        help:"Network on which to listen for gRPC connections."`
+	Address            string `default:":9443"         env:"ADDRESS"                                                                                        help:"Address at which to listen for gRPC connections."`
+	TLSCertsDir        string `aliases:"tls-certs-dir" env:"TLS_SERVER_CERTS_DIR"                                                                           help:"Directory containing server certs (tls.key, tls.crt) and the CA used to verify client certificates (ca.crt)." name:"tls-server-certs-dir"`
+	Insecure           bool   `env:"INSECURE"          help:"Run without mTLS credentials. If you supply this flag --tls-server-certs-dir will be ignored."`
+	MaxRecvMessageSize int    `default:"32"            env:"MAX_RECV_MESSAGE_SIZE"                                                                          help:"Maximum size of received messages in MiB."`
+	MetricsAddress     string `default:":8080"         env:"METRICS_ADDRESS"                                                                                help:"Address at which to serve Prometheus metrics at /metrics. Empty serves none."`
 }
 
 // Run the function.

@@ -8,17 +8,17 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
-
-	"google.golang.org/protobuf/types/known/structpb"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
 
 	"github.com/crossplane/function-sdk-go/errors"
 	"github.com/crossplane/function-sdk-go/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 	"github.com/aim-engine/function-aim/fn/object"
@@ -32,8 +32,8 @@ const maxIterations = 5
 
 // planCmd shows what the function would do, without a cluster.
 type planCmd struct {
-	Files  []string `arg:"" help:"Files of claims or composites, and of inputs of the function. - reads standard input."`
-	Output string   `default:"text" enum:"text,yaml,objects" help:"What to print: text explains the choice, yaml prints the manifests that would be applied, objects prints the composed resources." short:"o"`
+	Files  []string `arg:""         help:"Files of claims or composites, and of inputs of the function. - reads standard input."`
+	Output string   `default:"text" enum:"text,yaml,objects"                                                                     help:"What to print: text explains the choice, yaml prints the manifests that would be applied, objects prints the composed resources." short:"o"`
 }
 
 // Run prints the plan of each composite in the files, in their order. It fails
@@ -243,44 +243,50 @@ func (c *planCmd) print(w io.Writer, xr *unstructured.Unstructured, rsp *fnv1.Ru
 }
 
 // explain a plan to a person.
-func explain(out io.Writer, xr *unstructured.Unstructured, rsp *fnv1.RunFunctionResponse, st v1alpha1.AIMEndpointStatus, names []string) error {
-	ns, name := composite{raw: rsp.GetDesired().GetComposite().GetResource()}.target()
-	if ref, ok, _ := unstructured.NestedStringMap(xr.Object, "spec", "claimRef"); ok {
-		ns, name = ref["namespace"], ref["name"]
+func explain(w io.Writer, xr *unstructured.Unstructured, rsp *fnv1.RunFunctionResponse, st v1alpha1.AIMEndpointStatus, names []string) error {
+	s, err := structOf(xr.Object)
+	if err != nil {
+		return errors.Wrapf(err, "cannot convert %s to protobuf", xr.GetKind())
 	}
-	if name == "" {
-		name = xr.GetName()
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "ENDPOINT\t%s\n", strings.TrimPrefix(ns+"/"+name, "/"))
+	ns, name := composite{raw: s}.target()
+	rows := [][]string{{"ENDPOINT", strings.TrimPrefix(ns+"/"+name, "/")}}
 	if r := st.SelectedRecipe; r != nil {
-		fmt.Fprintf(w, "RECIPE\t%s (%s)\n", r.Name, r.Source)
-		fmt.Fprintf(w, "RUNS ON\t%d x %s, %s, %s\n", r.GPUCount, r.Hardware, r.Precision, r.Backend)
-		fmt.Fprintf(w, "IMAGE\t%s\n", r.Image)
+		rows = append(rows,
+			[]string{"RECIPE", fmt.Sprintf("%s (%s)", r.Name, r.Source)},
+			[]string{"RUNS ON", fmt.Sprintf("%d x %s, %s, %s", r.GPUCount, r.Hardware, r.Precision, r.Backend)},
+			[]string{"IMAGE", r.Image})
 		if m := r.Memory; m != nil {
-			fmt.Fprintf(w, "GPU MEMORY\t%s of %s GiB usable on each GPU; about %d sequences of full length at once (estimate)\n", m.RequiredGiBPerGPU, m.AvailableGiBPerGPU, m.MaxConcurrentSequences)
+			rows = append(rows, []string{"GPU MEMORY", fmt.Sprintf("%s of %s GiB usable on each GPU; about %d sequences of full length at once (estimate)",
+				m.RequiredGiBPerGPU, m.AvailableGiBPerGPU, m.MaxConcurrentSequences)})
 		}
-		fmt.Fprintf(w, "URL\t%s\n", st.URL)
-		fmt.Fprintf(w, "WHY\t%s\n", r.Reason)
+		rows = append(rows, []string{"URL", st.URL}, []string{"WHY", r.Reason})
 	}
 	for _, n := range names {
-		m := object.ManifestOf(rsp.GetDesired().GetResources()[n].GetResource()).AsMap()
-		u := unstructured.Unstructured{Object: m}
-		fmt.Fprintf(w, "COMPOSES\t%s %s/%s\n", u.GetKind(), u.GetNamespace(), u.GetName())
+		u := unstructured.Unstructured{Object: object.ManifestOf(rsp.GetDesired().GetResources()[n].GetResource()).AsMap()}
+		rows = append(rows, []string{"COMPOSES", fmt.Sprintf("%s %s/%s", u.GetKind(), u.GetNamespace(), u.GetName())})
 	}
-	if err := w.Flush(); err != nil {
-		return errors.Wrap(err, "cannot write")
-	}
-	if len(st.Candidates) == 0 {
-		_, err := fmt.Fprintln(out)
-		return errors.Wrap(err, "cannot write")
+	if err := table(w, rows); err != nil || len(st.Candidates) == 0 {
+		return err
 	}
 
-	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\nCANDIDATE\tGPUS\tHARDWARE\tPRECISION\tBACKEND\tVERDICT\tWHY\n")
+	rows = [][]string{{"CANDIDATE", "GPUS", "HARDWARE", "PRECISION", "BACKEND", "VERDICT", "WHY"}}
 	for _, c := range st.Candidates {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\n", c.Recipe, c.GPUCount, c.Hardware, c.Precision, c.Backend, c.Verdict, c.Message)
+		rows = append(rows, []string{c.Recipe, strconv.Itoa(int(c.GPUCount)), string(c.Hardware), string(c.Precision), string(c.Backend), c.Verdict, c.Message})
 	}
-	fmt.Fprintln(w)
-	return errors.Wrap(w.Flush(), "cannot write")
+	return table(w, rows)
+}
+
+// table of rows, with an empty line after it.
+func table(w io.Writer, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		if _, err := fmt.Fprintln(tw, strings.Join(r, "\t")); err != nil {
+			return errors.Wrap(err, "cannot write")
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		return errors.Wrap(err, "cannot write")
+	}
+	_, err := fmt.Fprintln(w)
+	return errors.Wrap(err, "cannot write")
 }

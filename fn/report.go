@@ -2,13 +2,14 @@ package main
 
 import (
 	"encoding/json"
-
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/structpb"
+	"maps"
+	"maps"
 
 	"github.com/crossplane/function-sdk-go/errors"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/crossplane/function-sdk-go/response"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 	"github.com/aim-engine/function-aim/fn/endpoint"
@@ -118,10 +119,10 @@ func (r report) write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespons
 	}
 
 	if r.outcome.Changed && r.conflict == "" {
-		event(rsp, "RecipeSelected", "%s", r.outcome.Message)
+		eventf(rsp, "RecipeSelected", "%s", r.outcome.Message)
 	}
 	if p := r.before.Phase; p != "" && p != s.Phase && s.Phase == v1alpha1.PhaseReady {
-		event(rsp, "Ready", "%s serves at %s", s.ServedModelName, s.URL)
+		eventf(rsp, "Ready", "%s serves at %s", s.ServedModelName, s.URL)
 	}
 	if ready && modern(req) {
 		rsp.Meta.Ttl = durationpb.New(ttlSettled)
@@ -146,9 +147,7 @@ func overlay(dxr *fnv1.Resource, xr composite, status *structpb.Struct) {
 		f["status"] = structpb.NewStructValue(status)
 		return
 	}
-	for k, v := range status.GetFields() {
-		old.Fields[k] = v
-	}
+	maps.Copy(old.Fields, status.GetFields())
 }
 
 // compositeReady is always explicit where we are not ready, since a composite

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -28,7 +29,7 @@ const (
 	volumeSHM   = "shm"
 	volumeHome  = "home"
 
-	envHFToken = "HF_TOKEN" //nolint:gosec // The name of a variable, not a token.
+	envHFToken = "HF_TOKEN"
 )
 
 // Time that a server may take, in seconds.
@@ -74,9 +75,7 @@ func (e Endpoint) deployment(live Live) *appsv1.Deployment {
 	if live.Deployment != nil && live.Deployment.Spec.Selector != nil {
 		// It cannot change, whatever a later version of this program selects on.
 		d.Spec.Selector = live.Deployment.Spec.Selector
-		for k, v := range d.Spec.Selector.MatchLabels {
-			d.Spec.Template.Labels[k] = v
-		}
+		maps.Copy(d.Spec.Template.Labels, d.Spec.Selector.MatchLabels)
 	}
 	d.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("Deployment"))
 	return d

@@ -88,12 +88,12 @@ func Lookup(name v1alpha1.Backend) (Engine, bool) {
 }
 
 // FlagValue returns the value of the last of the supplied flags among args, be
-// it written "--flag value" or "--flag=value".
+// it written "--flag value" or "--flag=value", with dashes or underscores.
 func FlagValue(args []string, flags ...string) (string, bool) {
 	value, found := "", false
 	for i, a := range args {
 		name, v, eq := strings.Cut(a, "=")
-		if !slices.Contains(flags, name) {
+		if !slices.Contains(flags, strings.ReplaceAll(name, "_", "-")) {
 			continue
 		}
 		switch {

@@ -55,7 +55,7 @@ var registry []Accelerator
 
 // register an accelerator. It returns it, so that a file of this package can
 // be a single declaration.
-func register(a Accelerator) Accelerator {
+func register(a Accelerator) Accelerator { //nolint:unparam // A declaration needs a value.
 	slices.Sort(a.DeviceIDs)
 	registry = append(registry, a)
 	slices.SortFunc(registry, func(a, b Accelerator) int { return strings.Compare(string(a.Name), string(b.Name)) })

@@ -11,9 +11,8 @@ import (
 	"strings"
 	"sync"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/crossplane/function-sdk-go/errors"
+	"sigs.k8s.io/yaml"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 )
@@ -189,7 +188,7 @@ func (f Fit) Fits() bool {
 
 // String of the arithmetic, for people.
 func (f Fit) String() string {
-	return fmt.Sprintf("%.1f GiB of weights and %.1f GiB of KV cache for one sequence need %.1f GiB on each GPU, of which %.1f GiB are usable",
+	return fmt.Sprintf("%.1f GiB of weights and %.1f GiB of KV cache for one sequence need %.1f GiB on each GPU, and %.1f GiB are usable",
 		f.WeightsGiB, f.KVGiB, f.RequiredGiB, f.AvailableGiB)
 }
 

@@ -3,10 +3,9 @@ package object
 import (
 	"encoding/json"
 
+	"github.com/crossplane/function-sdk-go/errors"
 	"google.golang.org/protobuf/types/known/structpb"
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/crossplane/function-sdk-go/errors"
 )
 
 // A Live Object, as it was observed.

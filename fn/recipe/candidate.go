@@ -80,7 +80,7 @@ func reject(c Candidate, want Constraints, facts *model.Facts) (string, string) 
 		return reasonConstraint, fmt.Sprintf("runs with %s, but backend %s is asked for", r.Backend, want.Backend)
 	}
 	if want.GPUCount != 0 && n != want.GPUCount {
-		return reasonConstraint, fmt.Sprintf("runs on %s, but %s asked for", gpus(n), areGPUs(want.GPUCount))
+		return reasonConstraint, fmt.Sprintf("runs on %s, but %s %s asked for", gpus(n), gpus(want.GPUCount), are(want.GPUCount))
 	}
 	if c.Accelerator.Name == "" {
 		return reasonUnknownHardware, fmt.Sprintf("hardware %s is not known", r.Hardware)
@@ -97,24 +97,32 @@ func reject(c Candidate, want Constraints, facts *model.Facts) (string, string) 
 	if facts != nil && !facts.DividesInto(n) {
 		return reasonTensorParallel, fmt.Sprintf("%d attention heads and %d key-value heads cannot be split over %s", facts.AttentionHeads, facts.KVHeads, gpus(n))
 	}
-	if c.Fit != nil && !c.Fit.Fits() && !want.SkipMemoryCheck {
-		return reasonInsufficientMemory, fmt.Sprintf("%s of %s not enough: %s", areGPUs(n), r.Hardware, c.Fit)
+	most := mostPerNode(c.Accelerator, want.Inventory)
+	if most == 0 {
+		return reasonNotInInventory, fmt.Sprintf("the cluster has no %s", r.Hardware)
 	}
-	if len(want.Inventory) > 0 {
-		most := int32(0)
-		for _, node := range want.Inventory {
-			if node.Hardware == r.Hardware {
-				most = max(most, node.GPUs)
-			}
-		}
-		if most == 0 {
-			return reasonNotInInventory, fmt.Sprintf("the cluster has no %s", r.Hardware)
-		}
-		if n > most {
-			return reasonMoreGPUsThanAnyNode, fmt.Sprintf("needs %s, but no node has more than %d of %s", gpus(n), most, r.Hardware)
-		}
+	if n > most {
+		return reasonMoreGPUsThanAnyNode, fmt.Sprintf("it needs %s, and no node has more than %d of %s", gpus(n), most, r.Hardware)
+	}
+	// Last, so that whoever hears of memory hears of hardware that there is.
+	if c.Fit != nil && !c.Fit.Fits() && !want.SkipMemoryCheck {
+		return reasonInsufficientMemory, fmt.Sprintf("%s of %s %s not enough: %s", gpus(n), r.Hardware, are(n), c.Fit)
 	}
 	return "", ""
+}
+
+// mostPerNode is how many of an accelerator one node has at most.
+func mostPerNode(a gpu.Accelerator, inventory []Node) int32 {
+	if len(inventory) == 0 {
+		return a.MaxPerNode
+	}
+	most := int32(0)
+	for _, node := range inventory {
+		if node.Hardware == a.Name {
+			most = max(most, node.GPUs)
+		}
+	}
+	return most
 }
 
 // fit a configuration into its hardware's memory; nil if the model's facts or
@@ -171,11 +179,11 @@ func gpus(n int32) string {
 	return fmt.Sprintf("%d GPUs", n)
 }
 
-func areGPUs(n int32) string {
+func are(n int32) string {
 	if n == 1 {
-		return "1 GPU is"
+		return "is"
 	}
-	return fmt.Sprintf("%d GPUs are", n)
+	return "are"
 }
 
 // A criterion orders candidates; negative means that a is better.
@@ -185,6 +193,23 @@ type criterion struct {
 	compare func(a, b Candidate) int
 }
 
+// order of candidates by criteria, best first. Different candidates are never
+// equal, so that the order in which they come never matters.
+func order(cs []criterion) func(a, b Candidate) int {
+	return func(a, b Candidate) int {
+		if a.Verdict != b.Verdict {
+			return strings.Compare(string(a.Verdict), string(b.Verdict)) // Eligible before Rejected.
+		}
+		for _, c := range cs {
+			if v := c.compare(a, b); v != 0 {
+				return v
+			}
+		}
+		return 0
+	}
+}
+
+// criteria of an objective, the most important one first.
 func criteria(o v1alpha1.Objective) []criterion {
 	cs := []criterion{
 		{"its priority is lower", func(a, b Candidate) int { return b.Recipe.Priority - a.Recipe.Priority }},
@@ -199,7 +224,7 @@ func criteria(o v1alpha1.Objective) []criterion {
 		fallthrough
 	default:
 		cs = append(cs,
-			criterion{"another GPU count is recommended, and replicas scale better than more GPUs", func(a, b Candidate) int {
+			criterion{"its GPU count is not the recommended one, beyond which more replicas serve more than more GPUs do", func(a, b Candidate) int {
 				return rank(b.Configuration.Recommended) - rank(a.Configuration.Recommended)
 			}},
 			criterion{"its GPUs together have less memory bandwidth (an estimate of throughput)", byBandwidth})

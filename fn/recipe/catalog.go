@@ -8,11 +8,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/crossplane/function-sdk-go/errors"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
-
-	"github.com/crossplane/function-sdk-go/errors"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 	"github.com/aim-engine/function-aim/fn/model"
@@ -87,7 +86,7 @@ var load = sync.OnceValues(func() (map[string][]Recipe, error) {
 })
 
 func (f catalogFile) recipes() []Recipe {
-	var rs []Recipe
+	rs := make([]Recipe, 0, len(f.Recipes))
 	for _, e := range f.Recipes {
 		for _, hw := range e.Hardware {
 			r := Recipe{

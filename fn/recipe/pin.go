@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -94,14 +95,19 @@ func Settle(d Decision, r Request) (Outcome, error) {
 		return Outcome{Recipe: fresh, Changed: true, OK: true, Reason: d.Reason, Message: d.Message, Candidates: candidates(d, fresh)}, nil
 	}
 
-	able := slices.ContainsFunc(d.Candidates, func(c Candidate) bool {
-		return c.Verdict != VerdictRejected && c.Recipe.Name == pinned.Name && c.Configuration.GPUCount == pinned.GPUCount
+	i := slices.IndexFunc(d.Candidates, func(c Candidate) bool {
+		return c.Recipe.Name == pinned.Name && c.Configuration.GPUCount == pinned.GPUCount
 	})
+	able := i >= 0 && d.Candidates[i].Verdict != VerdictRejected
 	switch {
 	case !able && !r.Running:
 		return Outcome{Recipe: fresh, Changed: true, OK: true, Reason: d.Reason, Message: d.Message, Candidates: candidates(d, fresh)}, nil
 	case !able:
-		return kept(d, pinned, fmt.Sprintf("recipe %s is no longer among those that can be chosen, and keeps running as it is", pinned.Name), fresh.Name), nil
+		why := "there is no such recipe any more"
+		if i >= 0 {
+			why = d.Candidates[i].Message
+		}
+		return kept(d, pinned, fmt.Sprintf("recipe %s cannot be chosen any more, and keeps running as it is: %s; set recipe.upgradePolicy to Automatic to change to %s", pinned.Name, why, fresh.Name), fresh.Name), nil
 	case sameConfiguration(pinned, fresh):
 		return kept(d, pinned, fmt.Sprintf("recipe %s has changed since it was chosen, and keeps running as it was; set recipe.upgradePolicy to Automatic to follow changes", pinned.Name), fresh.Name), nil
 	}
@@ -118,10 +124,21 @@ func kept(d Decision, pinned *v1alpha1.SelectedRecipe, msg, upgrade string) Outc
 	}
 }
 
-// selectionKey identifies what the user asks for.
+// selectionKey identifies what the user asks for. A constraint that is not
+// there leaves no trace in it, so that a later version of this program, which
+// knows more of them, does not choose again for everybody.
 func selectionKey(r Request) (string, error) {
 	c := r.Constraints
-	b, err := json.Marshal([]any{c.Model, r.Revision, c.Hardware, Canonical(c.Precision), c.Backend, c.GPUCount, c.Objective, c.SkipMemoryCheck})
+	b, err := json.Marshal(struct {
+		Model           string             `json:"model"`
+		Revision        string             `json:"revision,omitempty"`
+		Hardware        v1alpha1.Hardware  `json:"hardware,omitempty"`
+		Precision       v1alpha1.Precision `json:"precision,omitempty"`
+		Backend         v1alpha1.Backend   `json:"backend,omitempty"`
+		GPUCount        int32              `json:"gpuCount,omitempty"`
+		Objective       string             `json:"objective"`
+		SkipMemoryCheck bool               `json:"skipMemoryCheck,omitempty"`
+	}{c.Model, r.Revision, c.Hardware, Canonical(c.Precision), c.Backend, c.GPUCount, objective(c.Objective), c.SkipMemoryCheck})
 	if err != nil {
 		return "", errors.Wrap(err, "cannot marshal constraints")
 	}
@@ -195,7 +212,7 @@ func equal(a, b *v1alpha1.Snapshot) (bool, error) {
 	if err != nil {
 		return false, errors.Wrap(err, "cannot marshal the new snapshot")
 	}
-	return string(x) == string(y), nil
+	return bytes.Equal(x, y), nil
 }
 
 // candidates for a status. Selected is what runs, be it the best or not.

@@ -10,10 +10,10 @@ import (
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 )
 
-// A Source of recipes. A source with a lower value takes precedence.
+// A Source of recipes. A source with a higher value takes precedence.
 type Source int
 
-// Sources, in order of precedence.
+// Sources, from the lowest precedence to the highest.
 const (
 	// SourceBuiltin is the catalog inside of this program.
 	SourceBuiltin Source = iota + 1

@@ -1,8 +1,11 @@
 package recipe
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
@@ -39,17 +42,7 @@ func Select(recipes []Recipe, want Constraints, facts *model.Facts) Decision {
 	}
 
 	cs := criteria(want.Objective)
-	slices.SortFunc(cands, func(a, b Candidate) int {
-		if a.Verdict != b.Verdict {
-			return strings.Compare(string(a.Verdict), string(b.Verdict)) // Eligible before Rejected.
-		}
-		for _, c := range cs {
-			if v := c.compare(a, b); v != 0 {
-				return v
-			}
-		}
-		return 0
-	})
+	slices.SortFunc(cands, order(cs))
 
 	d := Decision{Candidates: cands}
 	if len(cands) == 0 {
@@ -96,12 +89,21 @@ func objective(o v1alpha1.Objective) string {
 func summary(cands []Candidate, eligible int, want Constraints) string {
 	best := cands[0]
 	var b strings.Builder
-	fmt.Fprintf(&b, "chose %s on %s of %s (%s, %s) as best for %s of %d candidates",
-		best.Recipe.Name, gpus(best.Configuration.GPUCount), best.Recipe.Hardware, best.Recipe.Precision, best.Recipe.Backend, objective(want.Objective), len(cands))
+	fmt.Fprintf(&b, "chose %s on %s of %s (%s, %s), ",
+		best.Recipe.Name, gpus(best.Configuration.GPUCount), best.Recipe.Hardware, best.Recipe.Precision, best.Recipe.Backend)
+	if len(cands) == 1 {
+		b.WriteString("the only candidate")
+	} else {
+		fmt.Fprintf(&b, "the best of %d candidates for %s", len(cands), objective(want.Objective))
+	}
 	if eligible > 1 {
 		fmt.Fprintf(&b, "; next best is %s on %s of %s, which lost because %s", cands[1].Recipe.Name, gpus(cands[1].Configuration.GPUCount), cands[1].Recipe.Hardware, cands[1].Message)
 	}
-	if n := len(cands) - eligible; n > 0 {
+	switch n := len(cands) - eligible; n {
+	case 0:
+	case 1:
+		b.WriteString("; 1 cannot run here or does not meet the constraints")
+	default:
 		fmt.Fprintf(&b, "; %d cannot run here or do not meet the constraints", n)
 	}
 	if best.Fit == nil {
@@ -117,18 +119,36 @@ func explainNone(cands []Candidate, want Constraints) (v1alpha1.ConditionReason,
 	// The candidates that meet the constraints tell most.
 	near := slices.DeleteFunc(slices.Clone(cands), func(c Candidate) bool { return c.Reason == reasonConstraint })
 	if len(near) == 0 {
-		return v1alpha1.ReasonNoRecipeMatches, fmt.Sprintf("no recipe for model %q has %s; there are recipes with %s: change or remove spec.recipe's constraints",
-			want.Model, asked(want), offered(cands))
+		where := "spec.recipe"
+		if want.GPUCount != 0 {
+			where = "spec.recipe or spec.resources.gpuCount"
+		}
+		return v1alpha1.ReasonNoRecipeMatches, fmt.Sprintf("no recipe for model %q has %s; there is %s; change or remove the constraints in %s",
+			want.Model, asked(want), offered(cands), where)
 	}
 
-	memory := slices.ContainsFunc(near, func(c Candidate) bool { return c.Reason == reasonInsufficientMemory })
-	reason := v1alpha1.ReasonNoRecipeMatches
-	advice := "change spec.recipe's constraints"
-	if memory {
+	reason, advice := v1alpha1.ReasonNoRecipeMatches, "change the constraints in spec.recipe"
+	nearest := near[0]
+	memory := slices.DeleteFunc(slices.Clone(near), func(c Candidate) bool { return c.Reason != reasonInsufficientMemory })
+	switch {
+	case len(memory) > 0:
 		reason = v1alpha1.ReasonInsufficientGPUMemory
-		advice = "ask for more GPUs, hardware with more memory, or a smaller model"
+		// The first of those that lack the least.
+		nearest = slices.MinFunc(memory, func(a, b Candidate) int { return cmp.Compare(lacks(a), lacks(b)) })
+		advice = "use hardware with more memory, or a smaller model"
+		if want.GPUCount != 0 {
+			advice = "ask for more GPUs or hardware with more memory, or use a smaller model"
+		}
+	case nearest.Reason == reasonNotInInventory, nearest.Reason == reasonMoreGPUsThanAnyNode:
+		advice = "add such nodes, or correct the inventory that the platform team has set for the Composition"
 	}
-	return reason, fmt.Sprintf("no recipe for model %q can run: %s: %s; %s", want.Model, near[0].Recipe.Name, near[0].Message, advice)
+	return reason, fmt.Sprintf("no recipe for model %q can run; nearest is %s on %s of %s, but %s; %s",
+		want.Model, nearest.Recipe.Name, gpus(nearest.Configuration.GPUCount), nearest.Recipe.Hardware, nearest.Message, advice)
+}
+
+// lacks says how much memory a candidate lacks on each GPU, in GiB.
+func lacks(c Candidate) float64 {
+	return c.Fit.RequiredGiB - c.Fit.AvailableGiB
 }
 
 // asked says which constraints there are.
@@ -146,27 +166,44 @@ func asked(want Constraints) string {
 	if want.Backend != "" {
 		s = append(s, "backend "+string(want.Backend))
 	}
-	return strings.Join(s, ", ")
+	return list(s, "and")
 }
 
-// offered says which values the candidates have.
+// offered says what the candidates have: not each value by itself, which would
+// promise combinations that there are not.
 func offered(cands []Candidate) string {
-	sets := make([][]string, 4)
-	add := func(i int, v string) {
-		if !slices.Contains(sets[i], v) {
-			sets[i] = append(sets[i], v)
+	counts := map[string][]int32{}
+	for _, c := range cands {
+		k := fmt.Sprintf("%s (%s, %s)", c.Recipe.Hardware, c.Recipe.Precision, c.Recipe.Backend)
+		if n := c.Configuration.GPUCount; !slices.Contains(counts[k], n) {
+			counts[k] = append(counts[k], n)
 		}
 	}
-	for _, c := range cands {
-		add(0, string(c.Recipe.Hardware))
-		add(1, fmt.Sprint(c.Configuration.GPUCount))
-		add(2, string(c.Recipe.Precision))
-		add(3, string(c.Recipe.Backend))
+	const most = 6
+	var s []string
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		if len(s) == most {
+			s = append(s, fmt.Sprintf("%d more", len(counts)-most))
+			break
+		}
+		slices.Sort(counts[k])
+		ns := make([]string, 0, len(counts[k]))
+		for _, n := range counts[k] {
+			ns = append(ns, strconv.Itoa(int(n)))
+		}
+		unit := "GPUs"
+		if len(counts[k]) == 1 && counts[k][0] == 1 {
+			unit = "GPU"
+		}
+		s = append(s, fmt.Sprintf("%s on %s %s", k, list(ns, "or"), unit))
 	}
-	out := make([]string, len(sets))
-	for i, name := range []string{"hardware", "GPU counts", "precision", "backend"} {
-		slices.Sort(sets[i])
-		out[i] = name + " " + strings.Join(sets[i], "/")
+	return list(s, "and")
+}
+
+// list joins words the way a person does: a, b and c.
+func list(s []string, last string) string {
+	if len(s) < 2 {
+		return strings.Join(s, "")
 	}
-	return strings.Join(out, ", ")
+	return strings.Join(s[:len(s)-1], ", ") + " " + last + " " + s[len(s)-1]
 }

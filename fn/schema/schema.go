@@ -5,23 +5,26 @@ package schema
 import (
 	"context"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/xcrd"
 	xpv1 "github.com/crossplane/crossplane/apis/v2/apiextensions/v1"
+	"github.com/crossplane/function-sdk-go/errors"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	extv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	structural "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"sigs.k8s.io/yaml"
-
-	"github.com/crossplane/function-sdk-go/errors"
 
 	"github.com/aim-engine/function-aim/apis"
 )
@@ -96,12 +99,21 @@ func (s *Schemas) Admit(ctx context.Context, u *unstructured.Unstructured) error
 	defaulting.Default(u.Object, ss)
 	errs := validation.ValidateCustomResource(nil, u.Object, sv)
 	if len(errs) == 0 {
-		// Rules are only meaningful for what has the right types.
-		errs, _ = cel.NewValidator(ss, true, celconfig.PerCallLimit).Validate(ctx, nil, ss, u.Object, nil, celconfig.RuntimeCELCostBudget)
+		// Sets and rules are only meaningful for what has the right types.
+		errs = listtype.ValidateListSetsAndMaps(nil, ss, u.Object)
+		broken, _ := cel.NewValidator(ss, true, celconfig.PerCallLimit).Validate(ctx, nil, ss, u.Object, nil, celconfig.RuntimeCELCostBudget)
+		errs = append(errs, broken...)
+	}
+	if n := u.GetName(); n != "" || u.GetGenerateName() == "" {
+		for _, reason := range apivalidation.NameIsDNSSubdomain(n, false) {
+			errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), n, reason))
+		}
 	}
 	for _, e := range errs {
 		msgs = append(msgs, e.Error())
 	}
+	// The validator goes through maps, in no particular order.
+	slices.Sort(msgs)
 	if len(msgs) > 0 {
 		return errors.New(strings.Join(msgs, "; "))
 	}

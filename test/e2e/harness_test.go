@@ -206,7 +206,10 @@ func str(u *unstructured.Unstructured, path ...string) string {
 	if s, ok := v.(string); ok {
 		return s
 	}
-	b, _ := json.Marshal(v)
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
 	return string(b)
 }
 
