@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"maps"
-	"maps"
 
 	"github.com/crossplane/function-sdk-go/errors"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"

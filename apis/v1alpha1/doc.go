@@ -9,7 +9,7 @@ package v1alpha1
 import "k8s.io/apimachinery/pkg/runtime/schema"
 
 // GroupVersion of this API.
-var GroupVersion = schema.GroupVersion{Group: "aim.engine.amd.com", Version: "v1alpha1"} //nolint:gochecknoglobals // A constant that Go cannot express as one.
+var GroupVersion = schema.GroupVersion{Group: "aim.engine.amd.com", Version: "v1alpha1"}
 
 // Kinds served by this API: the claim's kind, and the composite's.
 const (

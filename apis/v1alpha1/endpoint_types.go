@@ -167,7 +167,7 @@ type RecipeSelection struct {
 
 // A Quantity is a Kubernetes resource quantity, such as 500m, 4 or 16Gi.
 // +kubebuilder:validation:MaxLength=32
-// +kubebuilder:validation:XValidation:rule="self == '' || isQuantity(self) && !quantity(self).isLessThan(quantity('0'))",message="must be a quantity such as 500m, 4 or 16Gi. Units are Ki, Mi, Gi, Ti or k, M, G, T; not KB, GB or GiB"
+// +kubebuilder:validation:XValidation:rule="self == ” || isQuantity(self) && !quantity(self).isLessThan(quantity('0'))",message="must be a quantity such as 500m, 4 or 16Gi. Units are Ki, Mi, Gi, Ti or k, M, G, T; not KB, GB or GiB"
 type Quantity string
 
 // Resources of one replica.
@@ -268,7 +268,7 @@ type Scaling struct {
 
 // A Service through which clients reach the endpoint.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.loadBalancerIP) || self.loadBalancerIP == '' || (has(self.type) && self.type == 'LoadBalancer')",message="needs service.type LoadBalancer",fieldPath=".loadBalancerIP"
+// +kubebuilder:validation:XValidation:rule="!has(self.loadBalancerIP) || self.loadBalancerIP == ” || (has(self.type) && self.type == 'LoadBalancer')",message="needs service.type LoadBalancer",fieldPath=".loadBalancerIP"
 type Service struct {
 	// Type of the Service.
 	// +optional

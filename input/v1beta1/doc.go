@@ -8,4 +8,4 @@ package v1beta1
 import "k8s.io/apimachinery/pkg/runtime/schema"
 
 // GroupVersion of the input.
-var GroupVersion = schema.GroupVersion{Group: "aim.fn.crossplane.io", Version: "v1beta1"} //nolint:gochecknoglobals // A constant that Go cannot express as one.
+var GroupVersion = schema.GroupVersion{Group: "aim.fn.crossplane.io", Version: "v1beta1"}
