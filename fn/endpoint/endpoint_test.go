@@ -1,0 +1,344 @@
+package endpoint
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/yaml"
+
+	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/engine"
+	"github.com/aim-engine/function-aim/fn/gpu"
+)
+
+const (
+	testImage = "vllm/vllm-openai-rocm:v0.22.1"
+	testModel = "Qwen/Qwen3-32B"
+)
+
+// specOf YAML, as it is after the API server and Default.
+func specOf(tb testing.TB, s string) v1alpha1.AIMEndpointSpec {
+	tb.Helper()
+	spec := v1alpha1.AIMEndpointSpec{Model: v1alpha1.Model{ID: testModel}}
+	if err := yaml.UnmarshalStrict([]byte(s), &spec); err != nil {
+		tb.Fatal(err)
+	}
+	Default(&spec)
+	return spec
+}
+
+// chat is an endpoint on one GPU, with a spec beside its model.
+func chat(tb testing.TB, spec string, changes ...func(e *Endpoint)) Endpoint {
+	tb.Helper()
+	e := Endpoint{
+		Name:      "chat",
+		Namespace: "team-a",
+		Composite: "chat-x7f2q",
+		Spec:      specOf(tb, spec),
+		Recipe: v1alpha1.SelectedRecipe{
+			Name: "qwen3-32b-mi300x-bfloat16-vllm", Source: "Builtin", Hardware: "MI300X", GPUCount: 1, Precision: "bfloat16", Backend: "vllm",
+			Image: testImage, Reason: "chose it for a reason",
+			Memory: &v1alpha1.GPUMemory{RequiredGiBPerGPU: "77.7", AvailableGiBPerGPU: "176.6", MaxConcurrentSequences: 10},
+			Snapshot: &v1alpha1.Snapshot{
+				Selection: "0123456789abcdef", Model: testModel, Image: testImage,
+				Command: []string{"vllm", "serve"},
+				Args:    []string{testModel, "--served-model-name", testModel, "--tensor-parallel-size", "1", "--max-model-len", "40960"},
+				Env:     []corev1.EnvVar{{Name: "VLLM_NO_USAGE_STATS", Value: "1"}, {Name: "VLLM_ROCM_USE_AITER", Value: "1"}},
+				Port:    8000,
+				Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+					corev1.ResourceCPU: resource.MustParse("4"), corev1.ResourceMemory: resource.MustParse("32Gi"),
+				}},
+				WeightsGiB: 61,
+			},
+		},
+		Platform: Platform{GPUResourceName: "amd.com/gpu"},
+	}
+	e.Accelerator, _ = gpu.Lookup("MI300X")
+	e.Engine, _ = engine.Lookup("vllm")
+	for _, change := range changes {
+		change(&e)
+	}
+	return e
+}
+
+// onGPUs changes the number of GPUs of an endpoint.
+func onGPUs(n int32) func(e *Endpoint) {
+	return func(e *Endpoint) { e.Recipe.GPUCount = n }
+}
+
+var (
+	dns1035 = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
+	long    = strings.Repeat("a", 56)
+)
+
+func TestBaseName(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		name   string
+		want   string
+	}{
+		"Plain": {
+			reason: "A name that all kinds of object can have should be kept.",
+			name:   "chat", want: "chat",
+		},
+		"Longest": {
+			reason: "A name that leaves room for a suffix should be kept.",
+			name:   long, want: long,
+		},
+		"TooLong": {
+			reason: "A name without room for a suffix should be cut.",
+			name:   long + "b", want: strings.Repeat("a", 45) + "-2e2ee2",
+		},
+		"Dots": {
+			reason: "A Service's name has no dots.",
+			name:   "chat.v2", want: "chat-v2-f5101b",
+		},
+		"LeadingDigit": {
+			reason: "A Service's name does not start with a digit.",
+			name:   "3chat", want: "aim-3chat-472b71",
+		},
+		"OnlyDigits": {
+			reason: "A name of digits should become one with letters.",
+			name:   "42", want: "aim-42-73475c",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, BaseName(tc.name)); diff != "" {
+				t.Errorf("\n%s\nBaseName(%q): -want, +got:\n%s", tc.reason, tc.name, diff)
+			}
+		})
+	}
+	for _, pair := range [][2]string{{"a.b", "a-b"}, {"a.b", "a..b"}, {long + "b", long + "c"}, {"3chat", "aim-3chat"}, {"42", "4.2"}, {"a.b.c", "a.b-c"}} {
+		if BaseName(pair[0]) == BaseName(pair[1]) {
+			t.Errorf("\nDifferent names should stay different.\nBaseName(...): %q for both of %q", BaseName(pair[0]), pair)
+		}
+	}
+}
+
+func FuzzBaseName(f *testing.F) {
+	for _, s := range []string{"chat", "chat.v2", "3chat", "42", long + "b", "-", "", "a.", "aim-", strings.Repeat("0.", 100)} {
+		f.Add(s, "chat")
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		for _, n := range []string{a, b} {
+			got := BaseName(n)
+			if !dns1035.MatchString(got) || len(got) > 56 {
+				t.Errorf("\nA base name should be a DNS label of at most 56 characters, for any name.\nBaseName(%q): got %q", n, got)
+			}
+			for _, r := range []Role{RoleConfig, RoleCache, RoleDeployment, RoleReplicas, RoleService, RoleAutoscaler} {
+				if errs := validation.IsDNS1035Label(TargetName(n, r)); len(errs) > 0 {
+					t.Errorf("\nThe name of every object should be a DNS label.\nTargetName(%q, %s): got %q: %v", n, r, TargetName(n, r), errs)
+				}
+			}
+			if errs := validation.IsValidLabelValue(LabelValue(n)); len(errs) > 0 && len(validation.IsDNS1123Subdomain(n)) == 0 {
+				t.Errorf("\nA name should become a label's value.\nLabelValue(%q): got %q: %v", n, LabelValue(n), errs)
+			}
+		}
+		if a != b && len(a) < 254 && len(b) < 254 && BaseName(a) == BaseName(b) {
+			t.Errorf("\nDifferent names should stay different.\nBaseName(...): %q for %q and %q", BaseName(a), a, b)
+		}
+	})
+}
+
+func TestTargetName(t *testing.T) {
+	want := map[Role]string{
+		RoleConfig: "chat-config", RoleCache: "chat-cache", RoleDeployment: "chat", RoleReplicas: "chat", RoleService: "chat", RoleAutoscaler: "chat",
+	}
+	got := map[Role]string{}
+	for r := range want {
+		got[r] = TargetName("chat", r)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("\nObjects should be called what the documentation says.\nTargetName(...): -want, +got:\n%s", diff)
+	}
+}
+
+func TestLabelValue(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		s      string
+		want   string
+	}{
+		"Short":   {"A value that fits should be kept.", "chat", "chat"},
+		"Longest": {"A value that just fits should be kept.", strings.Repeat("a", 63), strings.Repeat("a", 63)},
+		"Long":    {"A value that does not fit should be cut, and be unique by a hash.", strings.Repeat("a", 64), strings.Repeat("a", 54) + "-ffe054fe"},
+		"Dots":    {"A cut should leave no dot before the hash.", strings.Repeat("a", 53) + "." + strings.Repeat("b", 63), strings.Repeat("a", 53) + "-373cc830"},
+		"Empty":   {"No value is a value.", "", ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, LabelValue(tc.s)); diff != "" {
+				t.Errorf("\n%s\nLabelValue(%q): -want, +got:\n%s", tc.reason, tc.s, diff)
+			}
+		})
+	}
+}
+
+func TestDefault(t *testing.T) {
+	got := v1alpha1.AIMEndpointSpec{}
+	Default(&got)
+	want := v1alpha1.AIMEndpointSpec{
+		Recipe:    &v1alpha1.RecipeSelection{AutoSelect: ptr.To(true), Objective: "Throughput", UpgradePolicy: "Pinned"},
+		Resources: &v1alpha1.Resources{},
+		Scaling:   &v1alpha1.Scaling{MinReplicas: ptr.To[int32](1)},
+		Service:   &v1alpha1.Service{Type: "ClusterIP", Port: ptr.To[int32](8000)},
+		Cache:     &v1alpha1.Cache{Enabled: ptr.To(false), Retain: ptr.To(true), AccessMode: "ReadWriteOnce"},
+		Image:     &v1alpha1.Image{},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("\nAn empty spec should get every default of the schema.\nDefault(...): -want, +got:\n%s", diff)
+	}
+
+	set := v1alpha1.AIMEndpointSpec{
+		Recipe:  &v1alpha1.RecipeSelection{AutoSelect: ptr.To(false), Objective: "Cost", UpgradePolicy: "Automatic"},
+		Scaling: &v1alpha1.Scaling{MinReplicas: ptr.To[int32](3)},
+		Service: &v1alpha1.Service{Type: "NodePort", Port: ptr.To[int32](80)},
+		Cache:   &v1alpha1.Cache{Enabled: ptr.To(true), Retain: ptr.To(false), AccessMode: "ReadWriteMany"},
+		Image:   &v1alpha1.Image{Tag: "v1"}, Resources: &v1alpha1.Resources{CPU: "1"},
+	}
+	want2 := *set.DeepCopy()
+	Default(&set)
+	if diff := cmp.Diff(want2, set); diff != "" {
+		t.Errorf("\nWhat is set should be left, false and all.\nDefault(...): -want, +got:\n%s", diff)
+	}
+}
+
+func TestOwns(t *testing.T) {
+	ours := map[string]string{LabelComposite: "chat-x7f2q", LabelEndpoint: "chat", "app.kubernetes.io/managed-by": "function-aim"}
+	with := func(k, v string) map[string]string {
+		out := map[string]string{k: v}
+		for ok, ov := range ours {
+			if ok != k {
+				out[ok] = ov
+			}
+		}
+		return out
+	}
+	cases := map[string]struct {
+		reason string
+		role   Role
+		labels map[string]string
+		want   bool
+	}{
+		"Ours":            {"What this endpoint made is its own.", RoleDeployment, ours, true},
+		"Strangers":       {"What has no labels of ours is somebody else's.", RoleDeployment, map[string]string{"app": "chat"}, false},
+		"NoLabels":        {"What has no labels is somebody else's.", RoleService, nil, false},
+		"OtherManager":    {"What another program manages is its.", RoleDeployment, with("app.kubernetes.io/managed-by", "Helm"), false},
+		"OtherComposite":  {"What another composite of the same endpoint name made is not ours.", RoleDeployment, with(LabelComposite, "chat-other"), false},
+		"OtherEndpoint":   {"What another endpoint made is not ours.", RoleDeployment, with(LabelEndpoint, "other"), false},
+		"RetainedVolume":  {"A volume that was retained for this endpoint should be used again by the next one of that name.", RoleCache, with(LabelComposite, "chat-earlier"), true},
+		"OtherVolume":     {"A volume of another endpoint is not ours.", RoleCache, with(LabelEndpoint, "other"), false},
+		"StrangersVolume": {"A volume that nobody labelled is somebody else's.", RoleCache, map[string]string{LabelEndpoint: "chat"}, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := chat(t, "").Owns(tc.role, tc.labels); got != tc.want {
+				t.Errorf("\n%s\nOwns(%s, %v): want %t, got %t", tc.reason, tc.role, tc.labels, tc.want, got)
+			}
+		})
+	}
+}
+
+func TestSelector(t *testing.T) {
+	selecting := func(s *metav1.LabelSelector) Live {
+		return Live{Deployment: &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Selector: s}}}
+	}
+	ours := map[string]string{LabelComposite: "chat-x7f2q"}
+	cases := map[string]struct {
+		reason string
+		live   Live
+		want   map[string]string
+	}{
+		"None":  {"Without a Deployment the selector should be ours.", Live{}, ours},
+		"Live":  {"The selector of a live Deployment cannot change.", selecting(&metav1.LabelSelector{MatchLabels: map[string]string{"app": "old"}}), map[string]string{"app": "old"}},
+		"Empty": {"An empty selector would select every pod.", selecting(&metav1.LabelSelector{}), ours},
+		"Unset": {"A Deployment without a selector has none to keep.", selecting(nil), ours},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, chat(t, "").Selector(tc.live)); diff != "" {
+				t.Errorf("\n%s\nSelector(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestGrowingClass(t *testing.T) {
+	claim := func(size, class string, phase corev1.PersistentVolumeClaimPhase) Live {
+		pvc := boundClaim(size, class)
+		pvc.Status.Phase = phase
+		if class == "" {
+			pvc.Spec.StorageClassName = nil
+		}
+		return Live{Cache: pvc}
+	}
+	cases := map[string]struct {
+		reason string
+		spec   string
+		live   Live
+		want   string
+		skip   string
+	}{
+		"Grows":    {"A volume that should grow needs its class to say so.", `cache: {enabled: true, size: 20Gi}`, claim("10Gi", "fast", corev1.ClaimBound), "fast", ""},
+		"Same":     {"A volume of the right size need not grow.", `cache: {enabled: true, size: 10Gi}`, claim("10Gi", "fast", corev1.ClaimBound), "", ""},
+		"Shrinks":  {"A volume that should shrink does not grow.", `cache: {enabled: true, size: 5Gi}`, claim("10Gi", "fast", corev1.ClaimBound), "", ""},
+		"Disabled": {"Without a cache nothing grows.", `cache: {size: 20Gi}`, claim("10Gi", "fast", corev1.ClaimBound), "", ""},
+		"New":      {"A volume that is not there does not grow.", `cache: {enabled: true, size: 20Gi}`, Live{}, "", ""},
+		"NoClass":  {"A volume without a class cannot grow.", `cache: {enabled: true, size: 20Gi}`, claim("10Gi", "", corev1.ClaimBound), "", ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, chat(t, tc.spec).GrowingClass(tc.live)); diff != "" {
+				t.Errorf("\n%s\nGrowingClass(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestOverride(t *testing.T) {
+	const digest = "sha256:4b825dc642cb6eb9a060e54bf8d69288fbee4904b825dc642cb6eb9a060e54bf"
+	const skipDigest = "bug of override: it looks for the last of ':' and '@', which in a digest is the ':' after sha256"
+	cases := map[string]struct {
+		reason   string
+		image    string
+		override v1alpha1.Image
+		want     string
+		skip     string
+	}{
+		"Nothing":           {"Without an override the image should stay.", "vllm/vllm:v1", v1alpha1.Image{}, "vllm/vllm:v1", ""},
+		"Tag":               {"A tag should replace the tag.", "vllm/vllm:v1", v1alpha1.Image{Tag: "v2"}, "vllm/vllm:v2", ""},
+		"Repository":        {"A mirror should have the same tags.", "vllm/vllm:v1", v1alpha1.Image{Repository: "registry.example.org/vllm"}, "registry.example.org/vllm:v1", ""},
+		"Both":              {"Both should replace both.", "vllm/vllm:v1", v1alpha1.Image{Repository: "localhost:5000/vllm", Tag: "v2"}, "localhost:5000/vllm:v2", ""},
+		"Port":              {"The port of a registry is no tag.", "localhost:5000/vllm", v1alpha1.Image{Tag: "v2"}, "localhost:5000/vllm:v2", ""},
+		"PortAndRepository": {"The port of a registry is no tag.", "localhost:5000/vllm", v1alpha1.Image{Repository: "vllm/vllm"}, "vllm/vllm", ""},
+		"NoTag":             {"An image may have neither tag nor registry.", "vllm", v1alpha1.Image{Tag: "v2"}, "vllm:v2", ""},
+		"Digest":            {"A digest should stay without an override.", "vllm/vllm@" + digest, v1alpha1.Image{}, "vllm/vllm@" + digest, ""},
+		"DigestTag":         {"A tag should replace a digest.", "vllm/vllm@" + digest, v1alpha1.Image{Tag: "v2"}, "vllm/vllm:v2", skipDigest},
+		"DigestRepository":  {"A mirror should have the same digests.", "vllm/vllm@" + digest, v1alpha1.Image{Repository: "registry.example.org/vllm"}, "registry.example.org/vllm@" + digest, skipDigest},
+		"TagAndDigestTag":   {"A tag should replace tag and digest.", "vllm/vllm:v1@" + digest, v1alpha1.Image{Tag: "v2"}, "vllm/vllm:v2", skipDigest},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			skip(t, tc.skip)
+			if diff := cmp.Diff(tc.want, override(tc.image, &tc.override)); diff != "" {
+				t.Errorf("\n%s\noverride(%q, %+v): -want, +got:\n%s", tc.reason, tc.image, tc.override, diff)
+			}
+		})
+	}
+}
+
+func skip(t *testing.T, reason string) {
+	t.Helper()
+	if reason != "" {
+		t.Skip(reason)
+	}
+}
