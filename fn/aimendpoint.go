@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -91,11 +92,16 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 		return r.write(req, rsp, xr)
 	}
 
-	forget(r.live.ApplyErrors, e.Render(r.live))
 	if err := diagnose(req, rsp, e, in, &r.live); err != nil {
 		return err
 	}
-	if err := compose(rsp, e, r, xr, in, objects); err != nil {
+	wanted, err := wrap(e, r.live, xr.objects(), in)
+	if err != nil {
+		return err
+	}
+	r.live.Applying = !objects[endpoint.RoleDeployment].Applied(wanted[endpoint.RoleDeployment])
+	maps.DeleteFunc(r.live.ApplyErrors, func(role endpoint.Role, _ string) bool { return wanted[role] == nil })
+	if err := compose(rsp, e, r, xr, wanted, objects); err != nil {
 		return err
 	}
 	return r.write(req, rsp, xr)
@@ -317,23 +323,10 @@ func diagnose(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e end
 	return nil
 }
 
-// forget errors of objects that are not wanted any more.
-func forget(applyErrors map[endpoint.Role]string, manifests []endpoint.Manifest) {
-	for r := range applyErrors {
-		if !slices.ContainsFunc(manifests, func(m endpoint.Manifest) bool { return m.Role == r }) {
-			delete(applyErrors, r)
-		}
-	}
-}
-
-// compose the endpoint's manifests as Objects.
-func compose(rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, r report, xr composite, in *v1beta1.Input, objects map[endpoint.Role]object.Live) error {
-	g := xr.objects()
-	ok := map[v1alpha1.ConditionType]bool{}
-	for _, c := range r.conditions() {
-		ok[c.Type] = c.OK
-	}
-	for _, m := range e.Render(r.live) {
+// wrap the endpoint's manifests as Objects.
+func wrap(e endpoint.Endpoint, live endpoint.Live, g object.Generation, in *v1beta1.Input) (map[endpoint.Role]*structpb.Struct, error) {
+	out := map[endpoint.Role]*structpb.Struct{}
+	for _, m := range e.Render(live) {
 		o := object.Object{Generation: g, ProviderConfig: in.ProviderConfigName, Manifest: m.Object}
 		switch {
 		case m.Partial:
@@ -348,24 +341,36 @@ func compose(rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, r report, xr co
 		}
 		s, err := o.Struct()
 		if err != nil {
-			return errors.Wrapf(err, "cannot compose role %s", m.Role)
+			return nil, errors.Wrapf(err, "cannot compose role %s", m.Role)
 		}
+		out[m.Role] = s
+	}
+	return out, nil
+}
+
+// compose the endpoint's Objects.
+func compose(rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, r report, xr composite, wanted map[endpoint.Role]*structpb.Struct, objects map[endpoint.Role]object.Live) error {
+	ok := map[v1alpha1.ConditionType]bool{}
+	for _, c := range r.conditions() {
+		ok[c.Type] = c.OK
+	}
+	for role, s := range wanted {
 		// What does not gate the endpoint is ready unless it is known to fail:
 		// each step to readiness is a change that Crossplane tells of.
-		ready := objects[m.Role].Synced
-		switch m.Role {
+		ready := objects[role].Synced
+		switch role {
 		case endpoint.RoleDeployment:
 			ready = ready && ok[v1alpha1.ConditionWorkloadReady]
 		case endpoint.RoleService:
 			ready = ready && ok[v1alpha1.ConditionServiceReady]
 		case endpoint.RoleConfig, endpoint.RoleCache, endpoint.RoleReplicas, endpoint.RoleAutoscaler:
 		}
-		rsp.Desired.Resources[g.ResourceName(string(m.Role))] = &fnv1.Resource{Resource: s, Ready: readiness(ready)}
+		rsp.Desired.Resources[xr.objects().ResourceName(string(role))] = &fnv1.Resource{Resource: s, Ready: readiness(ready)}
 	}
 
 	rec, err := structOf(map[string]any{
 		"name": e.Recipe.Name, "model": e.Recipe.Snapshot.Model, "hardware": string(e.Recipe.Hardware), "gpuCount": e.Recipe.GPUCount,
-		"precision": string(e.Recipe.Precision), "backend": string(e.Recipe.Backend), "image": e.Recipe.Image,
+		"precision": string(e.Recipe.Precision), "backend": string(e.Recipe.Backend), "image": e.Image(),
 	})
 	if err != nil {
 		return errors.Wrap(err, "cannot put the recipe into the pipeline's context")

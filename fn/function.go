@@ -90,18 +90,25 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 
 	in, err := inputOf(req)
 	if err != nil {
-		response.Fatal(rsp, errors.Wrap(err, "cannot use the input of this pipeline step"))
+		fatal(rsp, errors.Wrap(err, "cannot use the input of this pipeline step"))
 		return rsp, nil
 	}
 
 	log = log.WithValues("xr-kind", xr.kind(), "xr-name", xr.name())
 	if err := handle(log, req, rsp, xr, in); err != nil {
-		response.Fatal(rsp, err)
+		fatal(rsp, err)
 	}
 	if xr.unresponsive() {
 		rsp.Meta.Ttl = durationpb.New(ttlUnresponsive)
 	}
 	return rsp, nil
+}
+
+// fatal ends the run, and tells the claim, which a Fatal result does not reach.
+func fatal(rsp *fnv1.RunFunctionResponse, err error) {
+	response.ConditionFalse(rsp, string(v1alpha1.ConditionWorkloadReady), string(v1alpha1.ReasonApplyFailed)).
+		WithMessage(fmt.Sprintf("%v; what runs stays as it is", err)).TargetCompositeAndClaim()
+	response.Fatal(rsp, err)
 }
 
 func kinds() string {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
@@ -117,7 +118,12 @@ func readAll(files []string, stdin io.Reader) ([]*unstructured.Unstructured, err
 				return nil, errors.Wrapf(err, "cannot read document %d of %s", i, f)
 			}
 			u := &unstructured.Unstructured{}
-			if err := yaml.UnmarshalStrict(doc, &u.Object); err != nil {
+			j, err := yaml.YAMLToJSONStrict(doc)
+			if err == nil {
+				// The schema tells integers from other numbers.
+				err = kjson.UnmarshalCaseSensitivePreserveInts(j, &u.Object)
+			}
+			if err != nil {
 				return nil, errors.Wrapf(err, "cannot parse document %d of %s", i, f)
 			}
 			if len(u.Object) == 0 {

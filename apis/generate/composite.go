@@ -57,7 +57,9 @@ func compositeDefinition(c composite, def *extv1.CustomResourceDefinition) (*xpv
 			Names:                xr,
 			ClaimNames:           &claim,
 			ConnectionSecretKeys: c.connectionSecretKeys,
-			Versions:             versions,
+			// Without it Crossplane picks any Composition of several.
+			DefaultCompositionRef: &xpv1.CompositionReference{Name: c.defaultComposition},
+			Versions:              versions,
 		},
 	}, nil
 }

@@ -24,6 +24,9 @@ type composite struct {
 
 	// connectionSecretKeys that composites of the kind publish.
 	connectionSecretKeys []string
+
+	// defaultComposition of those that choose none.
+	defaultComposition string
 }
 
 // composites to define, by the file of the CompositeResourceDefinition.
@@ -31,6 +34,7 @@ var composites = map[string]composite{
 	"apis/xaimendpoints.yaml": {
 		claimKind:            v1alpha1.KindAIMEndpoint,
 		connectionSecretKeys: []string{"url", "model"},
+		defaultComposition:   "aimendpoints",
 	},
 }
 

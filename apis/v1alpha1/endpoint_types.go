@@ -85,7 +85,7 @@ type Model struct {
 	// the repository's default branch.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[A-Za-z0-9][A-Za-z0-9._/-]*$')",message="must be a commit, tag or branch of the model's repository, such as main"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[A-Za-z0-9][A-Za-z0-9._/-]*$')",message="must be a commit, tag or branch of the model's repository, such as main"
 	Revision string `json:"revision,omitempty"`
 }
 
@@ -167,7 +167,7 @@ type RecipeSelection struct {
 
 // A Quantity is a Kubernetes resource quantity, such as 500m, 4 or 16Gi.
 // +kubebuilder:validation:MaxLength=32
-// +kubebuilder:validation:XValidation:rule="self == ” || isQuantity(self) && !quantity(self).isLessThan(quantity('0'))",message="must be a quantity such as 500m, 4 or 16Gi. Units are Ki, Mi, Gi, Ti or k, M, G, T; not KB, GB or GiB"
+// +kubebuilder:validation:XValidation:rule="size(self) == 0 || isQuantity(self) && !quantity(self).isLessThan(quantity('0'))",message="must be a quantity such as 500m, 4 or 16Gi. Units are Ki, Mi, Gi, Ti or k, M, G, T; not KB, GB or GiB"
 type Quantity string
 
 // Resources of one replica.
@@ -268,7 +268,7 @@ type Scaling struct {
 
 // A Service through which clients reach the endpoint.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.loadBalancerIP) || self.loadBalancerIP == ” || (has(self.type) && self.type == 'LoadBalancer')",message="needs service.type LoadBalancer",fieldPath=".loadBalancerIP"
+// +kubebuilder:validation:XValidation:rule="!has(self.loadBalancerIP) || size(self.loadBalancerIP) == 0 || (has(self.type) && self.type == 'LoadBalancer')",message="needs service.type LoadBalancer",fieldPath=".loadBalancerIP"
 type Service struct {
 	// Type of the Service.
 	// +optional
@@ -298,7 +298,7 @@ type Service struct {
 	// LoadBalancerIP to ask the load balancer for.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
-	// +kubebuilder:validation:XValidation:rule="self == '' || isIP(self)",message="must be an IP address"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || isIP(self)",message="must be an IP address"
 	LoadBalancerIP string `json:"loadBalancerIP,omitempty"`
 }
 
@@ -317,7 +317,7 @@ type Cache struct {
 	// change once the volume exists.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",message="must be the name of a StorageClass: lowercase letters, digits, '-' and '.', starting and ending with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",message="must be the name of a StorageClass: lowercase letters, digits, '-' and '.', starting and ending with a letter or digit"
 	StorageClass string `json:"storageClass,omitempty"`
 
 	// Size of the volume; two and a half times the model's weights and 10Gi if
@@ -381,13 +381,13 @@ type Image struct {
 	// Repository of the image.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?/)?[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$')",message="must be an image without its tag, such as rocm/vllm or localhost:5000/vllm; the tag goes into image.tag"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?/)?[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$')",message="must be an image without its tag, such as rocm/vllm or localhost:5000/vllm; the tag goes into image.tag"
 	Repository string `json:"repository,omitempty"`
 
 	// Tag of the image.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[A-Za-z0-9_][A-Za-z0-9._-]*$')",message="must be an image's tag: letters, digits, '-', '_' and '.', not starting with '-' or '.'"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[A-Za-z0-9_][A-Za-z0-9._-]*$')",message="must be an image's tag: letters, digits, '-', '_' and '.', not starting with '-' or '.'"
 	Tag string `json:"tag,omitempty"`
 
 	// PullPolicy of the image.

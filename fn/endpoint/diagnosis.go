@@ -41,6 +41,10 @@ func diagnose(pods []corev1.Pod, gpuResource string) (v1alpha1.ConditionReason, 
 func diagnosePod(p corev1.Pod, gpuResource string) (v1alpha1.ConditionReason, string) {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+			if strings.Contains(c.Message, "PersistentVolumeClaim") || strings.Contains(c.Message, "persistentvolumeclaim") {
+				// It waits for its volume, and gets a GPU after that.
+				return "", fmt.Sprintf("pod %s cannot be scheduled: %s", p.Name, strings.TrimSuffix(c.Message, "."))
+			}
 			advice := "check that the cluster has such nodes"
 			if strings.Contains(c.Message, "Insufficient "+gpuResource) {
 				advice = "free GPUs, add nodes, or set recipe.gpuCount or recipe.hardware to what is free"
@@ -48,15 +52,15 @@ func diagnosePod(p corev1.Pod, gpuResource string) (v1alpha1.ConditionReason, st
 			return v1alpha1.ReasonWaitingForGPU, fmt.Sprintf("pod %s cannot be scheduled: %s; %s", p.Name, strings.TrimSuffix(c.Message, "."), advice)
 		}
 	}
-	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
-		if reason, msg := diagnoseContainer(p.Name, s); reason != "" || msg != "" {
+	for i, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if reason, msg := diagnoseContainer(p.Name, s, i < len(p.Status.InitContainerStatuses)); reason != "" || msg != "" {
 			return reason, msg
 		}
 	}
 	return "", ""
 }
 
-func diagnoseContainer(pod string, s corev1.ContainerStatus) (v1alpha1.ConditionReason, string) {
+func diagnoseContainer(pod string, s corev1.ContainerStatus, init bool) (v1alpha1.ConditionReason, string) {
 	last := s.State.Terminated
 	if last == nil {
 		last = s.LastTerminationState.Terminated
@@ -69,13 +73,18 @@ func diagnoseContainer(pod string, s corev1.ContainerStatus) (v1alpha1.Condition
 			return "", fmt.Sprintf("pod %s cannot start: %s", pod, firstOf(w.Message, w.Reason))
 		}
 	}
-	if last == nil || (last.ExitCode == 0 && s.State.Terminated == nil) {
+	if last == nil || (last.ExitCode == 0 && (init || s.State.Terminated == nil)) {
 		return "", ""
 	}
 	if last.Reason == "OOMKilled" {
-		return v1alpha1.ReasonOutOfMemory, fmt.Sprintf("pod %s ran out of host memory after %s; raise resources.memoryLimit", pod, restarts(s.RestartCount))
+		return v1alpha1.ReasonOutOfMemory, fmt.Sprintf("pod %s ran out of host memory after %s; raise resources.memory, and resources.memoryLimit if it is set", pod, restarts(s.RestartCount))
 	}
-	return v1alpha1.ReasonCrashLooping, fmt.Sprintf("pod %s crashed with exit code %d after %s: %s", pod, last.ExitCode, restarts(s.RestartCount), lastLines(firstOf(last.Message, last.Reason)))
+	crash := fmt.Sprintf("pod %s crashed with exit code %d after %s: %s", pod, last.ExitCode, restarts(s.RestartCount), lastLines(firstOf(last.Message, last.Reason)))
+	if s.State.Running != nil && s.RestartCount <= 1 {
+		// It runs again, and may come to serve: once is no loop.
+		return "", crash
+	}
+	return v1alpha1.ReasonCrashLooping, crash
 }
 
 func restarts(n int32) string {

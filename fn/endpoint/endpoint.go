@@ -3,6 +3,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
@@ -111,7 +112,7 @@ func BaseName(name string) string {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))
-	hash := hex.EncodeToString(sum[:3])
+	hash := hex.EncodeToString(sum[:4])
 	s := model.Slug(name, maxBaseName-len("aim-")-1-len(hash))
 	if !dnsLabel.MatchString(s) {
 		s = strings.Trim("aim-"+s, "-")
@@ -178,18 +179,22 @@ func (e Endpoint) maxReplicas() int32 {
 // autoscaler's to decide.
 func (e Endpoint) autoscaled() bool { return e.maxReplicas() > e.minReplicas() }
 
-// security of the pods: the endpoint's, where it says anything, else the
-// platform's.
+// security of the pods: field by field the endpoint's, else the platform's.
 func (e Endpoint) security() v1alpha1.Security {
-	if s := e.Spec.Security; s != nil && (s.PodSecurityContext != nil || len(s.SupplementalGroups) > 0) {
-		out := *s
-		if p := e.Platform.Security; p != nil && len(out.SupplementalGroups) == 0 {
-			// The groups that own the devices are a fact of the nodes.
-			out.SupplementalGroups = p.SupplementalGroups
-		}
-		return out
+	own, platform := ptr.Deref(e.Spec.Security, v1alpha1.Security{}), ptr.Deref(e.Platform.Security, v1alpha1.Security{})
+	c, d := ptr.Deref(own.PodSecurityContext, v1alpha1.PodSecurityContext{}), ptr.Deref(platform.PodSecurityContext, v1alpha1.PodSecurityContext{})
+	out := v1alpha1.Security{
+		PodSecurityContext: &v1alpha1.PodSecurityContext{
+			RunAsUser:  cmp.Or(c.RunAsUser, d.RunAsUser),
+			RunAsGroup: cmp.Or(c.RunAsGroup, d.RunAsGroup),
+			FSGroup:    cmp.Or(c.FSGroup, d.FSGroup),
+		},
+		SupplementalGroups: own.SupplementalGroups,
 	}
-	return ptr.Deref(e.Platform.Security, v1alpha1.Security{})
+	if len(out.SupplementalGroups) == 0 {
+		out.SupplementalGroups = platform.SupplementalGroups
+	}
+	return out
 }
 
 // Default sets what the API server sets where the schema has a default, and
@@ -250,7 +255,8 @@ func (e Endpoint) Selector(live Live) map[string]string {
 // GrowingClass is the storage class of a volume that should grow; empty if
 // none should.
 func (e Endpoint) GrowingClass(live Live) string {
-	if !*e.Spec.Cache.Enabled || live.Cache == nil {
+	if !*e.Spec.Cache.Enabled || live.Cache == nil || live.Cache.Status.Phase != corev1.ClaimBound {
+		// One that is not bound cannot change at all.
 		return ""
 	}
 	have, want := live.Cache.Spec.Resources.Requests[corev1.ResourceStorage], e.CacheSize()

@@ -116,7 +116,8 @@ func (e Endpoint) cache(live Live) *corev1.PersistentVolumeClaim {
 		pvc.Spec.AccessModes = l.Spec.AccessModes
 		pvc.Spec.StorageClassName = l.Spec.StorageClassName
 		have, want := l.Spec.Resources.Requests[corev1.ResourceStorage], pvc.Spec.Resources.Requests[corev1.ResourceStorage]
-		if want.Cmp(have) < 0 || (want.Cmp(have) > 0 && !live.CacheExpandable) {
+		grows := want.Cmp(have) > 0 && live.CacheExpandable && l.Status.Phase == corev1.ClaimBound
+		if !grows {
 			pvc.Spec.Resources.Requests[corev1.ResourceStorage] = have
 		}
 	}
@@ -213,17 +214,21 @@ func (e Endpoint) Image() string {
 }
 
 func override(image string, o *v1alpha1.Image) string {
-	// A digest says it all; a port in the registry's name is no tag.
-	repo, tag := image, ""
-	if i := strings.LastIndexAny(image, ":@"); i > strings.LastIndex(image, "/") {
-		repo, tag = image[:i], image[i:]
+	rest, digest, _ := strings.Cut(image, "@")
+	repo, tag := rest, ""
+	// A port in the registry's name is no tag.
+	if i := strings.LastIndex(rest, ":"); i > strings.LastIndex(rest, "/") {
+		repo, tag = rest[:i], rest[i:]
+	}
+	if digest != "" {
+		digest = "@" + digest
 	}
 	if o.Repository != "" {
-		// A mirror has the same tags. Digests it may not have.
+		// A mirror has the same tags and digests.
 		repo = o.Repository
 	}
 	if o.Tag != "" {
-		tag = ":" + o.Tag
+		tag, digest = ":"+o.Tag, ""
 	}
-	return repo + tag
+	return repo + tag + digest
 }

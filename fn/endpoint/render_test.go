@@ -478,7 +478,6 @@ func TestRenderPort(t *testing.T) {
 }
 
 func TestRenderCache(t *testing.T) {
-	const skipPending = "bug of cache: an unbound claim is immutable altogether, so a larger size is refused and wedges the Object"
 	type want struct {
 		Class string
 		Mode  corev1.PersistentVolumeAccessMode
@@ -491,7 +490,6 @@ func TestRenderCache(t *testing.T) {
 		spec   string
 		live   Live
 		want   want
-		skip   string
 	}{
 		"New": {
 			reason: "A new volume should be what the user wants.",
@@ -538,12 +536,10 @@ func TestRenderCache(t *testing.T) {
 			spec:   `cache: {enabled: true, size: 100Gi}`,
 			live:   Live{Cache: pending, CacheExpandable: true},
 			want:   want{"standard", corev1.ReadWriteOnce, "50Gi"},
-			skip:   skipPending,
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			skip(t, tc.skip)
 			before := manifests(t, []Manifest{{Object: live(tc.live.Cache)}})
 			pvc := chat(t, tc.spec).cache(tc.live)
 			size := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
@@ -677,7 +673,6 @@ func TestRenderPlatformSecurity(t *testing.T) {
 		reason string
 		spec   string
 		want   *corev1.PodSecurityContext
-		skip   string
 	}{
 		"Platform": {
 			reason: "The platform's settings should hold for an endpoint that has none.",
@@ -697,18 +692,15 @@ func TestRenderPlatformSecurity(t *testing.T) {
 			reason: "An endpoint that only names groups should still not run as root where the platform does not want that.",
 			spec:   `security: {supplementalGroups: [44]}`,
 			want:   &corev1.PodSecurityContext{RunAsUser: ptr.To[int64](1000), RunAsNonRoot: ptr.To(true), SupplementalGroups: []int64{44}, SeccompProfile: seccomp},
-			skip:   "bug of security: an endpoint that only names groups loses the platform's user, and runs as root",
 		},
 		"FSGroup": {
 			reason: "An endpoint that only names the volumes' group should still not run as root where the platform does not want that.",
 			spec:   `security: {podSecurityContext: {fsGroup: 3000}}`,
 			want:   &corev1.PodSecurityContext{RunAsUser: ptr.To[int64](1000), RunAsNonRoot: ptr.To(true), FSGroup: ptr.To[int64](3000), SupplementalGroups: []int64{109}, SeccompProfile: seccomp},
-			skip:   "bug of security: an endpoint that only names groups loses the platform's user, and runs as root",
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			skip(t, tc.skip)
 			e := chat(t, tc.spec, func(e *Endpoint) { e.Platform.Security = platform })
 			if diff := cmp.Diff(tc.want, podOf(e, Live{}).Spec.SecurityContext); diff != "" {
 				t.Errorf("\n%s\nRender(...): -want, +got:\n%s", tc.reason, diff)

@@ -3,7 +3,6 @@ package endpoint
 import (
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -20,6 +19,8 @@ type Live struct {
 	Service    *corev1.Service
 	Cache      *corev1.PersistentVolumeClaim
 	Autoscaler *autoscalingv2.HorizontalPodAutoscaler
+	// Applying says that the live Deployment is not yet what is wanted now.
+	Applying bool
 	// ReplicasManaged says whether the number of replicas has a manifest.
 	ReplicasManaged bool
 	// Pods of the Deployment; only known while it is not available.
@@ -56,16 +57,6 @@ func rollingOut(d *appsv1.Deployment) bool {
 	return d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas < d.Status.Replicas
 }
 
-// applied says whether a live Deployment runs what we want it to run.
-func (e Endpoint) applied(d *appsv1.Deployment) bool {
-	for _, c := range d.Spec.Template.Spec.Containers {
-		if c.Name == containerName {
-			return c.Image == e.Image() && slices.Equal(c.Command, e.Recipe.Snapshot.Command) && slices.Equal(c.Args, e.args())
-		}
-	}
-	return false
-}
-
 func deploymentCondition(d *appsv1.Deployment, t appsv1.DeploymentConditionType) *appsv1.DeploymentCondition {
 	for i := range d.Status.Conditions {
 		if d.Status.Conditions[i].Type == t {
@@ -99,7 +90,7 @@ func (e Endpoint) workloadReady(live Live) Condition {
 		c.Reason, c.Message = v1alpha1.ReasonStarting, fmt.Sprintf("0 of %d replicas are available", e.minReplicas())
 		return c
 	}
-	if !e.applied(d) {
+	if live.Applying {
 		// What is live is what was wanted before. It may well be available, but
 		// it is not what the user is waiting for.
 		c.Reason, c.Message = v1alpha1.ReasonRolloutInProgress, "the change is being applied"
@@ -176,9 +167,10 @@ func (e Endpoint) cacheReady(live Live) Condition {
 		c.Reason, c.Message = v1alpha1.ReasonWaitingForConsumer, unbound
 		return c
 	}
-	if class := ptr.Deref(pvc.Spec.StorageClassName, ""); e.storageClass() != "" && class != e.storageClass() {
+	// The platform's default may have changed since; nobody asked for that.
+	if class, want := ptr.Deref(pvc.Spec.StorageClassName, ""), e.Spec.Cache.StorageClass; want != "" && class != want {
 		c.Reason = v1alpha1.ReasonStorageClassImmutable
-		c.Message = fmt.Sprintf("cache.storageClass cannot change from %q to %q; delete the PersistentVolumeClaim %s to start an empty cache of that class", class, e.storageClass(), pvc.Name)
+		c.Message = fmt.Sprintf("cache.storageClass cannot change from %q to %q; delete the PersistentVolumeClaim %s to start an empty cache of that class", class, want, pvc.Name)
 		return c
 	}
 	if mode := e.Spec.Cache.AccessMode; len(pvc.Spec.AccessModes) > 0 && string(pvc.Spec.AccessModes[0]) != mode {
@@ -299,6 +291,8 @@ func Phase(conditions []Condition, live Live, composed bool) v1alpha1.Phase {
 		case v1alpha1.ConditionRecipeSelected, v1alpha1.ConditionWorkloadReady, v1alpha1.ConditionServiceReady:
 			gated = false
 		case v1alpha1.ConditionCacheReady, v1alpha1.ConditionScalingReady:
+			// These gate nothing, but an object that cannot be applied does.
+			gated = gated && c.Reason != v1alpha1.ReasonApplyFailed
 		}
 		switch c.Reason { //nolint:exhaustive // The others pass by themselves.
 		case v1alpha1.ReasonImagePullFailed, v1alpha1.ReasonOutOfMemory, v1alpha1.ReasonCrashLooping,

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/crossplane/function-sdk-go/errors"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -20,6 +21,10 @@ type Live struct {
 	Ready bool
 	// manifest of the target as it is live; nil if it does not exist.
 	manifest *structpb.Struct
+	// wanted manifest of the target, as the Object has it.
+	wanted *structpb.Struct
+	// current says whether the provider has seen the Object as it is now.
+	current bool
 }
 
 // FromStruct reads an observed Object. A nil struct is an Object that does not
@@ -28,7 +33,8 @@ func FromStruct(s *structpb.Struct) Live {
 	if s == nil {
 		return Live{Synced: true}
 	}
-	l := Live{Exists: true, Synced: true}
+	l := Live{Exists: true, Synced: true, wanted: ManifestOf(s), current: true}
+	generation := s.GetFields()["metadata"].GetStructValue().GetFields()["generation"].GetNumberValue()
 	status := s.GetFields()["status"].GetStructValue()
 	for _, c := range status.GetFields()["conditions"].GetListValue().GetValues() {
 		f := c.GetStructValue().GetFields()
@@ -36,6 +42,10 @@ func FromStruct(s *structpb.Struct) Live {
 		switch f["type"].GetStringValue() {
 		case "Synced":
 			l.Synced = yes
+			// Older providers do not say which generation they mean.
+			if g, ok := f["observedGeneration"]; ok {
+				l.current = g.GetNumberValue() >= generation
+			}
 			if !yes {
 				l.SyncedMessage = f["message"].GetStringValue()
 			}
@@ -55,6 +65,12 @@ func FromStruct(s *structpb.Struct) Live {
 // HasTarget says whether the target exists, as far as the provider has seen.
 func (l Live) HasTarget() bool {
 	return l.manifest != nil
+}
+
+// Applied says whether what is live is what an Object wants, as far as the
+// provider has said.
+func (l Live) Applied(o *structpb.Struct) bool {
+	return l.Exists && l.Synced && l.current && proto.Equal(l.wanted, ManifestOf(o))
 }
 
 // Into unmarshals the live target into a typed object. It returns false if

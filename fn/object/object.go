@@ -166,12 +166,12 @@ func StableName(prefix string, parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "/")))
 	// provider-kubernetes' field manager is its name and this one, and the API
 	// server takes 128 characters for both.
-	const most = 100 - 9
+	const most = 100 - 17
 	s := prefix + "-" + strings.Join(parts, "-")
 	if len(s) > most {
 		s = strings.TrimRight(s[:most], "-.")
 	}
-	return s + "-" + hex.EncodeToString(sum[:4])
+	return s + "-" + hex.EncodeToString(sum[:8])
 }
 
 // Keep an observed Object as it is.

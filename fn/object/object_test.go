@@ -310,17 +310,17 @@ func TestStableName(t *testing.T) {
 		"Short": {
 			reason: "A name should be readable, and carry a hash.",
 			prefix: "aim-cache", parts: []string{"default", "chat"},
-			want: "aim-cache-default-chat-997b1f1d",
+			want: "aim-cache-default-chat-997b1f1dc09b5aef",
 		},
 		"Long": {
 			reason: "A long name should be cut.",
 			prefix: "aim-cache", parts: []string{strings.Repeat("n", 63), strings.Repeat("e", 63)},
-			want: "aim-cache-" + strings.Repeat("n", 63) + "-" + strings.Repeat("e", 17) + "-3651cae9",
+			want: "aim-cache-" + strings.Repeat("n", 63) + "-" + strings.Repeat("e", 9) + "-3651cae994b82559",
 		},
 		"CutAtDot": {
 			reason: "A cut should leave neither dash nor dot before the hash.",
-			prefix: "aim-cache", parts: []string{strings.Repeat("n", 63), strings.Repeat("e", 15) + ".-" + strings.Repeat("e", 15)},
-			want: "aim-cache-" + strings.Repeat("n", 63) + "-" + strings.Repeat("e", 15) + "-8e1e68d5",
+			prefix: "aim-cache", parts: []string{strings.Repeat("n", 63), strings.Repeat("e", 7) + ".-" + strings.Repeat("e", 15)},
+			want: "aim-cache-" + strings.Repeat("n", 63) + "-" + strings.Repeat("e", 7) + "-27cba4ed0ef07843",
 		},
 	}
 	for name, tc := range cases {

@@ -200,6 +200,10 @@ func order(cs []criterion) func(a, b Candidate) int {
 		if a.Verdict != b.Verdict {
 			return strings.Compare(string(a.Verdict), string(b.Verdict)) // Eligible before Rejected.
 		}
+		// What was not asked for tells least: only the first ten are shown.
+		if x, y := a.Reason == reasonConstraint, b.Reason == reasonConstraint; x != y {
+			return rank(x) - rank(y)
+		}
 		for _, c := range cs {
 			if v := c.compare(a, b); v != 0 {
 				return v

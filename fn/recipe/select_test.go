@@ -242,8 +242,8 @@ func TestSelect(t *testing.T) {
 			},
 			want: choice{
 				Candidates: []judged{
-					{"a", 2, VerdictRejected, "ConstraintNotMet", "runs on 2 GPUs, but 1 GPU is asked for"},
 					{"a", 1, VerdictRejected, "InsufficientGPUMemory", "1 GPU of MI210 is not enough: 60.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 74.6 GiB on each GPU, and 58.9 GiB are usable"},
+					{"a", 2, VerdictRejected, "ConstraintNotMet", "runs on 2 GPUs, but 1 GPU is asked for"},
 				},
 				Reason: v1alpha1.ReasonInsufficientGPUMemory,
 				Message: `no recipe for model "example/model" can run; nearest is a on 1 GPU of MI210, but 1 GPU of MI210 is not enough: ` +
