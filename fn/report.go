@@ -141,12 +141,12 @@ func overlay(dxr *fnv1.Resource, xr composite, status *structpb.Struct) {
 	}
 	f["apiVersion"] = structpb.NewStringValue(xr.apiVersion())
 	f["kind"] = structpb.NewStringValue(xr.kind())
-	old := f["status"].GetStructValue()
-	if old.GetFields() == nil {
+	old := f["status"].GetStructValue().GetFields()
+	if old == nil {
 		f["status"] = structpb.NewStructValue(status)
 		return
 	}
-	maps.Copy(old.Fields, status.GetFields())
+	maps.Copy(old, status.GetFields())
 }
 
 // compositeReady is always explicit where we are not ready, since a composite
