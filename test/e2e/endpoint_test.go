@@ -63,6 +63,9 @@ func testExample(t *testing.T, cp *controlplane.ControlPlane) {
 	}
 	c.apply(strings.ReplaceAll(string(b), "namespace: default", "namespace: "+c.namespace))
 	c.ready("qwen3-32b")
+	c.expect("qwen3-32b", "CacheReady", "True", "Bound")
+	// There are no metrics in this cluster, and that is no reason not to serve.
+	c.expect("qwen3-32b", "ScalingReady", "False", "MetricsUnavailable")
 
 	out, err := c.kubectl("", "get", "aimendpoint")
 	if err != nil {
@@ -70,8 +73,8 @@ func testExample(t *testing.T, cp *controlplane.ControlPlane) {
 	}
 	url := fmt.Sprintf("http://qwen3-32b.%s.svc.cluster.local:8000", c.namespace)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	// AGE and the empty REASON are left out.
-	want := []string{"qwen3-32b", "Qwen/Qwen3-32B", "qwen3-32b-mi355x-bfloat16-vllm", "1", url, "True", "True", "qwen3-32b"}
+	// AGE is left out.
+	want := []string{"qwen3-32b", "Qwen/Qwen3-32B", "qwen3-32b-mi355x-bfloat16-vllm", "MetricsUnavailable", "1", url, "True", "True", "qwen3-32b"}
 	if diff := cmp.Diff(want, strings.Fields(lines[len(lines)-1])[:len(want)]); diff != "" {
 		t.Errorf("kubectl get aimendpoint: -want columns, +got:\n%s\n%s", diff, out)
 	}
@@ -82,7 +85,7 @@ func testExample(t *testing.T, cp *controlplane.ControlPlane) {
 	for _, o := range []struct {
 		gvr  schema.GroupVersionResource
 		name string
-	}{{deployments, "qwen3-32b"}, {services, "qwen3-32b"}, {configmaps, "qwen3-32b-config"}, {volumes, "qwen3-32b-cache"}} {
+	}{{deployments, "qwen3-32b"}, {services, "qwen3-32b"}, {configmaps, "qwen3-32b-config"}, {volumes, "qwen3-32b-cache"}, {autoscalers, "qwen3-32b"}} {
 		if c.get(o.gvr, o.name) == nil {
 			t.Errorf("there is no %s %s", o.gvr.Resource, o.name)
 		}
@@ -113,17 +116,6 @@ func testExample(t *testing.T, cp *controlplane.ControlPlane) {
 		}
 		return nil
 	})
-
-	c.apply(endpoint("auto", "{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, scaling: {maxReplicas: 2, targetCPUUtilization: 70}}"))
-	c.ready("auto")
-	c.eventually("HPA", soon, func() error {
-		if c.get(autoscalers, "auto") == nil {
-			return errNotYet
-		}
-		return nil
-	})
-	// There are no metrics in this cluster, and that is no reason not to serve.
-	c.expect("auto", "ScalingReady", "False", "MetricsUnavailable")
 }
 
 // Another model: another recipe, a rollout, Ready again.
@@ -239,7 +231,9 @@ func testScaling(t *testing.T, cp *controlplane.ControlPlane) {
 func testUnknownModel(t *testing.T, cp *controlplane.ControlPlane) {
 	c := in(t, cp)
 	c.apply(endpoint("llm", "{model: {id: Qwen/Qwen3-32}}"))
+	applied := time.Now()
 	c.expect("llm", "RecipeSelected", "False", "NoRecipeForModel", "did you mean Qwen/Qwen3-32B?", "spec.model.id")
+	t.Logf("the claim said why %s after it was applied", time.Since(applied).Round(time.Millisecond))
 	c.expect("llm", "WorkloadReady", "False", "Starting")
 	c.expect("llm", "Ready", "False", "Waiting")
 	if got := str(c.get(endpoints, "llm"), "status", "reason"); got != "NoRecipeForModel" {
