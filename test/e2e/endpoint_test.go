@@ -37,6 +37,7 @@ func TestEndpoint(t *testing.T) {
 			"PodSecurity":        testPodSecurity,
 			"CacheChanges":       testCacheChanges,
 			"LoadBalancer":       testLoadBalancer,
+			"RetainedCache":      testRetainedCache,
 			"NamesOfAllKinds":    testNames,
 			"ImpossibleEdits":    testImpossibleEdits,
 			"CompositeNoClaim":   testCompositeWithoutClaim,
@@ -475,6 +476,39 @@ func testCacheChanges(t *testing.T, cp *controlplane.ControlPlane) {
 		}
 		if c.get(volumes, "llm-cache") != nil {
 			return fmt.Errorf("the volume is still there")
+		}
+		return nil
+	})
+}
+
+// A volume that was retained is used as it is, also by an endpoint that would
+// have made another.
+func testRetainedCache(t *testing.T, cp *controlplane.ControlPlane) {
+	c := in(t, cp)
+	c.apply(endpoint("llm", "{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, cache: {enabled: true, size: 50Gi}}"))
+	c.ready("llm")
+	c.expect("llm", "CacheReady", "True", "Bound")
+	if out, err := c.kubectl("", "delete", "aimendpoint", "llm", "--timeout=60s"); err != nil {
+		t.Fatal(out, err)
+	}
+	c.eventually("its objects are gone", soon, func() error {
+		if l := c.objectsOf("llm"); len(l) > 0 {
+			return fmt.Errorf("there is still an Object %s", l[0].GetName())
+		}
+		if c.get(deployments, "llm") != nil {
+			return fmt.Errorf("the Deployment is still there")
+		}
+		return nil
+	})
+	c.apply(endpoint("llm", "{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, cache: {enabled: true, size: 80Gi, retain: false}}"))
+	c.ready("llm")
+	c.expect("llm", "CacheReady", "False", "ExpansionNotSupported", "50Gi", "80Gi")
+	if out, err := c.kubectl("", "delete", "aimendpoint", "llm", "--timeout=60s"); err != nil {
+		t.Fatal(out, err)
+	}
+	c.eventually("nothing is wedged", soon, func() error {
+		if l := c.objectsOf("llm"); len(l) > 0 {
+			return fmt.Errorf("there is still an Object %s", l[0].GetName())
 		}
 		return nil
 	})
