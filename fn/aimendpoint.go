@@ -82,7 +82,7 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 	}
 	r.endpoint = &e
 
-	conflict, err := claimed(req, rsp, e, objects, &r.live)
+	conflict, err := claimed(req, rsp, e, objects)
 	if err != nil {
 		return err
 	}
@@ -240,16 +240,15 @@ func engineImage(in *v1beta1.Input, c recipe.Candidate, image string) string {
 
 // claimed says whether somebody else has an object of a name that we would
 // use: provider-kubernetes would take it over without a word. Objects that
-// exist already are past that question. A volume that was retained for this
-// endpoint is live before its Object says so: until it does, it is asked for.
-func claimed(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, objects map[endpoint.Role]object.Live, live *endpoint.Live) (string, error) {
+// exist already are past that question.
+func claimed(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, objects map[endpoint.Role]object.Live) (string, error) {
 	if !modern(req) {
 		// Crossplane before 2.2 can only get cluster scoped objects by name.
 		return "", nil
 	}
 	conflict, unanswered := "", ""
 	for _, m := range e.Render(endpoint.Live{}) {
-		if o := objects[m.Role]; o.HasTarget() || (o.Exists && m.Role != endpoint.RoleCache) {
+		if objects[m.Role].Exists {
 			continue
 		}
 		apiVersion, kind := m.Object.GetObjectKind().GroupVersionKind().ToAPIVersionAndKind()
@@ -265,12 +264,6 @@ func claimed(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endp
 		for _, f := range found {
 			if conflict == "" && !e.Owns(m.Role, labels(f)) {
 				conflict = fmt.Sprintf("there is already a %s %s in namespace %s that is not of this endpoint%s; delete it, or give the endpoint another name", kind, name, e.Namespace, owner(f))
-			}
-			if m.Role == endpoint.RoleCache {
-				live.Cache = &corev1.PersistentVolumeClaim{}
-				if err := object.Convert(f, live.Cache); err != nil {
-					return "", errors.Wrap(err, "cannot read the retained PersistentVolumeClaim")
-				}
 			}
 		}
 	}
