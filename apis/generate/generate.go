@@ -96,7 +96,10 @@ func (definitions) CheckFilter() loader.NodeFilter { return crd.Generator{}.Chec
 
 // Generate all definitions.
 func (definitions) Generate(ctx *genall.GenerationContext) error {
-	p := &crd.Parser{Collector: ctx.Collector, Checker: ctx.Checker}
+	// A number of gigabytes or of billions has decimals, and nobody reckons
+	// with the last of its digits.
+	const floats = true
+	p := &crd.Parser{Collector: ctx.Collector, Checker: ctx.Checker, AllowDangerousTypes: floats}
 	crd.AddKnownTypes(p)
 	for _, pkg := range ctx.Roots {
 		p.NeedPackage(pkg)

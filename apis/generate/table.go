@@ -36,6 +36,10 @@ var composites = map[string]composite{
 		connectionSecretKeys: []string{"url", "model"},
 		defaultComposition:   "aimendpoints",
 	},
+	"apis/xaimrecipes.yaml": {
+		claimKind:          v1alpha1.KindAIMRecipe,
+		defaultComposition: "aimrecipes",
+	},
 }
 
 // inputs of the function, by the file of the CustomResourceDefinition.

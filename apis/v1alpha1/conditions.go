@@ -27,6 +27,7 @@ const (
 	ReasonNoRecipeForModel      ConditionReason = "NoRecipeForModel"
 	ReasonNoRecipeMatches       ConditionReason = "NoRecipeMatches"
 	ReasonInsufficientGPUMemory ConditionReason = "InsufficientGPUMemory"
+	ReasonRecipeNotFound        ConditionReason = "RecipeNotFound"
 	ReasonRecipeInvalid         ConditionReason = "RecipeInvalid"
 	ReasonKeptPinned            ConditionReason = "KeptPinned"
 )
@@ -56,6 +57,15 @@ const (
 	ReasonActive                 ConditionReason = "Active"
 	ReasonMetricsUnavailable     ConditionReason = "MetricsUnavailable"
 	ReasonDisabled               ConditionReason = "Disabled"
+)
+
+// ConditionValid of an AIMRecipe says whether it can be used. Gates Ready.
+const ConditionValid ConditionType = "Valid"
+
+// Reasons of Valid.
+const (
+	ReasonValidationSucceeded ConditionReason = "ValidationSucceeded"
+	ReasonValidationFailed    ConditionReason = "ValidationFailed"
 )
 
 // A Phase summarises an AIMEndpoint in one word.

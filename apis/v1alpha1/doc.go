@@ -15,4 +15,6 @@ var GroupVersion = schema.GroupVersion{Group: "aim.engine.amd.com", Version: "v1
 const (
 	KindAIMEndpoint  = "AIMEndpoint"
 	KindXAIMEndpoint = "XAIMEndpoint"
+	KindAIMRecipe    = "AIMRecipe"
+	KindXAIMRecipe   = "XAIMRecipe"
 )

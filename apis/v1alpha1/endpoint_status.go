@@ -61,6 +61,10 @@ type SelectedRecipe struct {
 	// Name of the recipe.
 	Name string `json:"name"`
 
+	// Namespace of the recipe, for an AIMRecipe that has one.
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+
 	// Source of the recipe.
 	// +optional
 	// +kubebuilder:validation:Enum=Builtin;Cluster;Custom

@@ -25,7 +25,7 @@ type AIMEndpoint struct {
 // AIMEndpointSpec is what the user wants.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.recipe) || !has(self.recipe.gpuCount) || !has(self.resources) || !has(self.resources.gpuCount) || self.recipe.gpuCount == self.resources.gpuCount",message="must be equal to resources.gpuCount when both are set: remove one of them",fieldPath=".recipe.gpuCount"
-// +kubebuilder:validation:XValidation:rule="!has(self.recipe) || !has(self.recipe.autoSelect) || self.recipe.autoSelect || ((has(self.recipe.gpuCount) || (has(self.resources) && has(self.resources.gpuCount))) && has(self.recipe.precision) && has(self.recipe.backend))",message="is false: set recipe.gpuCount, recipe.precision and recipe.backend to say exactly what to run, or set autoSelect to true",fieldPath=".recipe.autoSelect"
+// +kubebuilder:validation:XValidation:rule="!has(self.recipe) || !has(self.recipe.autoSelect) || self.recipe.autoSelect || has(self.recipe.customRecipe) || ((has(self.recipe.gpuCount) || (has(self.resources) && has(self.resources.gpuCount))) && has(self.recipe.precision) && has(self.recipe.backend))",message="is false: set recipe.customRecipe, or recipe.gpuCount, recipe.precision and recipe.backend, to say exactly what to run, or set autoSelect to true",fieldPath=".recipe.autoSelect"
 type AIMEndpointSpec struct {
 	// Model to serve.
 	Model Model `json:"model"`
@@ -131,7 +131,8 @@ const (
 // A RecipeSelection constrains which recipe is chosen.
 type RecipeSelection struct {
 	// AutoSelect picks the best recipe within the constraints below. When
-	// false, gpuCount, precision and backend say exactly what to run.
+	// false, customRecipe, or gpuCount, precision and backend, say exactly what
+	// to run.
 	// +optional
 	// +kubebuilder:default=true
 	AutoSelect *bool `json:"autoSelect,omitempty"`
@@ -149,6 +150,10 @@ type RecipeSelection struct {
 	// +optional
 	Backend Backend `json:"backend,omitempty"`
 
+	// CustomRecipe is the AIMRecipe to use, and no other.
+	// +optional
+	CustomRecipe *RecipeReference `json:"customRecipe,omitempty"`
+
 	// Hardware to run on.
 	// +optional
 	Hardware Hardware `json:"hardware,omitempty"`
@@ -163,6 +168,17 @@ type RecipeSelection struct {
 	// +optional
 	// +kubebuilder:default=Pinned
 	UpgradePolicy UpgradePolicy `json:"upgradePolicy,omitempty"`
+}
+
+// A RecipeReference names an AIMRecipe.
+type RecipeReference struct {
+	// Name of the AIMRecipe.
+	Name ObjectName `json:"name"`
+
+	// Namespace of the AIMRecipe; the endpoint's if unset. The platform must
+	// allow any other.
+	// +optional
+	Namespace ObjectName `json:"namespace,omitempty"`
 }
 
 // A Quantity is a Kubernetes resource quantity, such as 500m, 4 or 16Gi.

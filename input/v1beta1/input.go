@@ -33,6 +33,19 @@ type Input struct {
 	// +optional
 	Inventory []InventoryItem `json:"inventory,omitempty"`
 
+	// InventoryFrom is an EnvironmentConfig whose data has more of the inventory,
+	// under the key inventory and in the same form. It can be kept up to date
+	// without a change of the Composition.
+	// +optional
+	InventoryFrom *InventorySource `json:"inventoryFrom,omitempty"`
+
+	// RecipeNamespaces whose AIMRecipes endpoints of all namespaces may use. "*"
+	// is all of them. Recipes of an endpoint's own namespace, and composites
+	// without a claim, can always be used.
+	// +optional
+	// +kubebuilder:validation:MaxItems=16
+	RecipeNamespaces []string `json:"recipeNamespaces,omitempty"`
+
 	// GPUResourceName is the extended resource that the device plugin offers.
 	// +optional
 	// +kubebuilder:default="amd.com/gpu"
@@ -60,6 +73,12 @@ type Input struct {
 	// +kubebuilder:default=Enabled
 	// +kubebuilder:validation:Enum=Enabled;Disabled
 	PodDiagnosis string `json:"podDiagnosis,omitempty"`
+}
+
+// An InventorySource is where an inventory is kept.
+type InventorySource struct {
+	// EnvironmentConfig is the name of a Crossplane EnvironmentConfig.
+	EnvironmentConfig string `json:"environmentConfig"`
 }
 
 // An InventoryItem is one kind of node of the cluster.

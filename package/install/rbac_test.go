@@ -20,7 +20,10 @@ import (
 func TestProviderRole(t *testing.T) {
 	role := &rbacv1.ClusterRole{}
 	decode(t, "provider-rbac.yaml", role, &rbacv1.ClusterRoleBinding{})
-	want := grants(endpoint.Kinds(), "create", "delete", "get", "list", "patch", "update", "watch")
+	composed := append(endpoint.Kinds(),
+		schema.GroupVersionKind{Group: "protection.crossplane.io", Version: "v1beta1", Kind: "Usage"},
+		schema.GroupVersionKind{Group: "protection.crossplane.io", Version: "v1beta1", Kind: "ClusterUsage"})
+	want := grants(composed, "create", "delete", "get", "list", "patch", "update", "watch")
 	if diff := cmp.Diff(want, granted(role)); diff != "" {
 		t.Errorf("provider-rbac.yaml: -what we compose, +what's granted:\n%s", diff)
 	}
