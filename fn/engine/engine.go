@@ -22,8 +22,17 @@ type Server struct {
 	TensorParallelSize int32
 	// Accelerator to run on.
 	Accelerator gpu.Accelerator
-	// Args of the recipe. They do not name what the platform sets itself:
-	// model, revision, port, host, tensor parallel size, served model name.
+	// Precision of the weights as they should run; empty if it does not matter.
+	Precision v1alpha1.Precision
+	// Checkpoint is the precision of the published weights; empty if it is not
+	// known.
+	Checkpoint v1alpha1.Precision
+	// CustomImage says whether the recipe brings an image of its own, whose
+	// engine may know other flags.
+	CustomImage bool
+	// Args of the recipe. Once they are repaired they do not name what the
+	// platform sets itself: model, revision, port, host, tensor parallel size,
+	// served model name.
 	Args []string
 }
 
@@ -55,23 +64,33 @@ type Engine struct {
 	Image func(a gpu.Accelerator) (string, bool)
 	// Command of the container.
 	Command []string
+	// Quantization returns the arguments that the engine needs to run the
+	// published weights at the server's precision. If it cannot, it returns why,
+	// and what to change.
+	Quantization func(s Server) (args []string, why string)
 	// Args of the container for a server, the port excepted: PortArgs has it.
+	// They hold those of Quantization, unless the server's own do.
 	Args func(s Server) []string
 	// PortArgs tell the engine which port to listen on.
 	PortArgs func(port int32) []string
 	// Env of the container for a server, sorted by name.
 	Env func(s Server) []corev1.EnvVar
 
-	// MaxModelLenFlags and MemoryUtilizationFlags are spellings of the flags
-	// that bound a sequence's length and the engine's share of memory.
+	// MaxModelLenFlags, MemoryUtilizationFlags and KVCacheDTypeFlags are
+	// spellings of the flags that bound a sequence's length and the engine's
+	// share of memory, and of the type of what the KV cache holds.
 	MaxModelLenFlags       []string
 	MemoryUtilizationFlags []string
+	KVCacheDTypeFlags      []string
+
+	// dialect of the engine's arguments, which Repair reads.
+	dialect dialect
 }
 
 //nolint:gochecknoglobals // A registry that is complete before main runs and never changes after.
 var registry []Engine
 
-func register(e Engine) Engine {
+func register(e Engine) Engine { //nolint:unparam // A declaration needs a value.
 	registry = append(registry, e)
 	slices.SortFunc(registry, func(a, b Engine) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return e

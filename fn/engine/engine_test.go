@@ -40,6 +40,11 @@ func TestLookup(t *testing.T) {
 			backend: "vllm",
 			want:    true,
 		},
+		"SGLang": {
+			reason:  "SGLang should be there.",
+			backend: "sglang",
+			want:    true,
+		},
 		"Unknown": {
 			reason:  "An engine that is not there should not be found.",
 			backend: "tgi",
@@ -215,6 +220,16 @@ func TestVLLMArgs(t *testing.T) {
 				"--max-model-len", "131072", "--block-size", "64",
 			},
 		},
+		"Precision": {
+			reason: "What the precision needs should go before what the recipe adds.",
+			server: Server{Model: "m", TensorParallelSize: 1, Precision: "float8", Checkpoint: "bfloat16", Accelerator: accelerator(t, "MI300X"), Args: []string{"--seed", "1"}},
+			want:   []string{"m", "--served-model-name", "m", "--tensor-parallel-size", "1", "--quantization", "fp8", "--seed", "1"},
+		},
+		"PrecisionThere": {
+			reason: "What the recipe has should not be there twice.",
+			server: Server{Model: "m", TensorParallelSize: 1, Precision: "float8", Checkpoint: "bfloat16", Accelerator: accelerator(t, "MI300X"), Args: []string{"-q", "fp8_per_block"}},
+			want:   []string{"m", "--served-model-name", "m", "--tensor-parallel-size", "1", "-q", "fp8_per_block"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -296,19 +311,21 @@ func TestVLLM(t *testing.T) {
 		DefaultMemoryUtilization float64
 		MaxModelLenFlags         []string
 		MemoryUtilizationFlags   []string
+		KVCacheDTypeFlags        []string
 	}
 	want := constant{
 		Name: "vllm", Port: 8000, HealthPath: "/health", Command: []string{"vllm", "serve"},
 		Metrics:                  Metrics{QueueDepth: "vllm:num_requests_waiting", KVCacheUsage: "vllm:kv_cache_usage_perc"},
-		DefaultMemoryUtilization: 0.92,
+		DefaultMemoryUtilization: 0.9,
 		MaxModelLenFlags:         []string{"--max-model-len"},
 		MemoryUtilizationFlags:   []string{"--gpu-memory-utilization"},
+		KVCacheDTypeFlags:        []string{"--kv-cache-dtype"},
 	}
 	e := vllm(t)
 	got := constant{
 		Name: e.Name, Port: e.Port, HealthPath: e.HealthPath, Command: e.Command, Metrics: e.Metrics,
 		DefaultMemoryUtilization: e.DefaultMemoryUtilization,
-		MaxModelLenFlags:         e.MaxModelLenFlags, MemoryUtilizationFlags: e.MemoryUtilizationFlags,
+		MaxModelLenFlags:         e.MaxModelLenFlags, MemoryUtilizationFlags: e.MemoryUtilizationFlags, KVCacheDTypeFlags: e.KVCacheDTypeFlags,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("\nWhat is known of vLLM should be what its sources say.\nLookup(\"vllm\"): -want, +got:\n%s", diff)

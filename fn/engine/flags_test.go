@@ -3,17 +3,15 @@ package engine_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/aim-engine/function-aim/fn/engine"
-	"github.com/aim-engine/function-aim/fn/gpu"
-	"github.com/aim-engine/function-aim/fn/recipe"
 )
 
 // A flag of an engine's real parser.
@@ -21,14 +19,34 @@ type flag struct {
 	kind string
 	// details by name, such as type and choices.
 	details map[string]string
+	// alias of another flag.
+	alias bool
 }
 
-// flagTable reads testdata/vllm-serve-flags.tsv. Aliases are resolved.
-func flagTable(t *testing.T) map[string]flag {
-	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", "vllm-serve-flags.tsv"))
+// A parser of an engine. It knows nothing of the code that it judges: it reads
+// the tables by itself.
+type parser struct {
+	flags map[string]flag
+	// positional says whether the model comes first, rather than as a flag.
+	positional bool
+	// dotted keys of flags that take JSON are accepted.
+	dotted bool
+}
+
+func parsers(tb testing.TB) map[string]parser {
+	tb.Helper()
+	return map[string]parser{
+		"vllm":   {flags: flagTable(tb, "vllm.tsv", 300), positional: true, dotted: true},
+		"sglang": {flags: flagTable(tb, "sglang.tsv", 400)},
+	}
+}
+
+// flagTable reads a table of flags. Aliases are resolved.
+func flagTable(tb testing.TB, file string, least int) map[string]flag {
+	tb.Helper()
+	f, err := os.Open(filepath.Join("flags", file))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer f.Close()
 
@@ -45,37 +63,49 @@ func flagTable(t *testing.T) map[string]flag {
 		}
 		flags[cols[0]] = fl
 	}
-	if len(flags) < 300 {
-		t.Fatalf("the table of vLLM's flags has %d flags only", len(flags))
+	if len(flags) < least {
+		tb.Fatalf("the table %s has %d flags only", file, len(flags))
 	}
 	for name, fl := range flags {
 		if of, ok := fl.details["alias_of"]; ok {
-			flags[name] = flags[of]
+			fl = flags[of]
+			fl.alias = true
+			flags[name] = fl
 		}
 	}
 	return flags
 }
 
-// parse arguments as vLLM's parser would. It returns the flags that were set.
-func parse(flags map[string]flag, args []string) (map[string][]string, error) {
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
-		return nil, fmt.Errorf("the model must come first, got %q", args)
+// minus is what argparse takes for a number, not for a flag.
+var minus = regexp.MustCompile(`^-([0-9]+|[0-9]*[.][0-9]+)$`)
+
+func dash(a string) bool { return strings.HasPrefix(a, "-") && a != "-" && !minus.MatchString(a) }
+
+// parse arguments as the engine's parser would. It returns the flags that were
+// set.
+func (p parser) parse(args []string) (map[string][]string, error) {
+	if p.positional {
+		if len(args) == 0 || dash(args[0]) {
+			return nil, fmt.Errorf("the model must come first, got %q", args)
+		}
+		args = args[1:]
 	}
 	set := map[string][]string{}
-	for i := 1; i < len(args); i++ {
+	for i := 0; i < len(args); i++ {
 		name, value, inline := strings.Cut(args[i], "=")
-		if !strings.HasPrefix(name, "-") {
+		if !dash(name) {
 			return nil, fmt.Errorf("%q is no flag, and nothing takes it as a value", args[i])
 		}
-		fl, ok := flags[name]
-		if pos, negated := strings.CutPrefix(name, "--no-"); !ok && negated {
-			fl, ok = flags["--"+pos]
-			ok = ok && fl.kind == "bool"
+		fl, ok := p.flags[name]
+		if root, key, dot := strings.Cut(name, "."); !ok && dot && p.dotted && key != "" {
+			fl, ok = p.flags[root]
+			ok = ok && strings.HasPrefix(fl.details["type"], "json")
+			fl = flag{kind: "value", details: map[string]string{}}
 		}
 		if !ok {
 			return nil, fmt.Errorf("there is no flag %s", name)
 		}
-		if _, twice := set[name]; twice {
+		if _, twice := set[name]; twice && !repeatable(fl) {
 			return nil, fmt.Errorf("%s is given twice", name)
 		}
 		var values []string
@@ -83,10 +113,10 @@ func parse(flags map[string]flag, args []string) (map[string][]string, error) {
 		case inline:
 			values = []string{value}
 		case fl.kind == "value":
-			for i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+			for i+1 < len(args) && !dash(args[i+1]) {
 				i++
 				values = append(values, args[i])
-				if fl.details["nargs"] != "+" {
+				if n := fl.details["nargs"]; n != "+" && n != "*" {
 					break
 				}
 			}
@@ -99,21 +129,42 @@ func parse(flags map[string]flag, args []string) (map[string][]string, error) {
 	return set, nil
 }
 
+func repeatable(f flag) bool {
+	_, ok := f.details["repeatable"]
+	return ok
+}
+
 func check(fl flag, values []string) error {
+	if fl.kind == "removed" {
+		return fmt.Errorf("was removed")
+	}
 	if fl.kind != "value" {
 		if len(values) > 0 {
 			return fmt.Errorf("takes no value, got %q", values)
 		}
 		return nil
 	}
-	if len(values) == 0 {
+	if n := fl.details["nargs"]; len(values) == 0 && n != "?" && n != "*" {
 		return fmt.Errorf("takes a value")
 	}
 	for _, v := range values {
 		var err error
-		switch typ, _, _ := strings.Cut(fl.details["type"], "|"); typ {
-		case "int", "int_human":
-			_, err = strconv.ParseInt(v, 10, 32)
+		typ, words, _ := strings.Cut(fl.details["type"], "|")
+		if slices.Contains(strings.Split(words, "|"), v) && words != "" {
+			typ = "word"
+		}
+		if fl.details["default"] == "cpu" {
+			// A union of JSON and a word.
+			typ = "str"
+		}
+		switch typ {
+		case "int":
+			_, err = strconv.ParseInt(v, 10, 64)
+		case "int_human":
+			if n := len(v); n > 1 && strings.ContainsAny(v[n-1:], "kmgtKMGT") {
+				v = v[:n-1]
+			}
+			_, err = strconv.ParseFloat(v, 64)
 		case "float":
 			_, err = strconv.ParseFloat(v, 64)
 		case "json":
@@ -121,7 +172,7 @@ func check(fl flag, values []string) error {
 				err = fmt.Errorf("%q is not JSON", v)
 			}
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, strconv.ErrRange) {
 			return err
 		}
 		for _, d := range []string{"choices", "validated"} {
@@ -137,73 +188,39 @@ func check(fl flag, values []string) error {
 func TestParse(t *testing.T) {
 	cases := map[string]struct {
 		reason string
+		engine string
 		args   []string
 		ok     bool
 	}{
-		"Good":         {"What vLLM takes should pass.", []string{"m", "--max-model-len", "8192", "--trust-remote-code", "--no-enable-prefix-caching", "--dtype=auto", "--served-model-name", "a", "b"}, true},
-		"ModelMissing": {"The model must come first.", []string{"--max-model-len", "8192"}, false},
-		"Unknown":      {"A flag of another engine should not pass.", []string{"m", "--context-length", "8192"}, false},
-		"Removed":      {"A flag that was removed should not pass.", []string{"m", "--swap-space", "16"}, false},
-		"BoolValue":    {"A switch followed by true should not pass.", []string{"m", "--trust-remote-code", "true"}, false},
-		"BoolEquals":   {"A switch with a value should not pass.", []string{"m", "--enable-prefix-caching=true"}, false},
-		"NoValue":      {"A flag without its value should not pass.", []string{"m", "--max-model-len", "--enforce-eager"}, false},
-		"Choice":       {"A value that is not among the choices should not pass.", []string{"m", "--dtype", "float8_e4m3"}, false},
-		"Validated":    {"A value that vLLM refuses later should not pass.", []string{"m", "--attention-backend", "FAST"}, false},
-		"Type":         {"A value of another type should not pass.", []string{"m", "--block-size", "large"}, false},
-		"Twice":        {"A flag that is given twice should not pass.", []string{"m", "--port", "1", "--port", "2"}, false},
-		"TwoValues":    {"A second value should not pass.", []string{"m", "--port", "1", "2"}, false},
+		"Good":            {"What vLLM takes should pass.", "vllm", []string{"m", "--max-model-len", "8192", "--trust-remote-code", "--no-enable-prefix-caching", "--dtype=auto", "--served-model-name", "a", "b", "-cc.cudagraph_mode", "FULL"}, true},
+		"GoodSGLang":      {"What SGLang takes should pass.", "sglang", []string{"--model-path", "m", "--context-length", "32k", "--tp-size=2", "--chunked-prefill-size", "-1", "--trust-remote-code"}, true},
+		"ModelMissing":    {"The model must come first.", "vllm", []string{"--max-model-len", "8192"}, false},
+		"Positional":      {"SGLang has no positional.", "sglang", []string{"m", "--tp-size", "2"}, false},
+		"Unknown":         {"A flag of another engine should not pass.", "vllm", []string{"m", "--context-length", "8192"}, false},
+		"UnknownToSGLang": {"A flag of another engine should not pass.", "sglang", []string{"--max-model-len", "8192"}, false},
+		"Dotted":          {"SGLang takes no dotted flags.", "sglang", []string{"--preferred-sampling-params.x", "1"}, false},
+		"DottedText":      {"A flag that takes text has no keys.", "vllm", []string{"m", "--dtype.x", "1"}, false},
+		"Underscore":      {"SGLang takes no underscores.", "sglang", []string{"--context_length", "8192"}, false},
+		"Removed":         {"A flag that was removed should not pass.", "vllm", []string{"m", "--swap-space", "16"}, false},
+		"RemovedSGLang":   {"A flag that is there to be refused should not pass.", "sglang", []string{"--collect-tokens-histogram"}, false},
+		"BoolValue":       {"A switch followed by true should not pass.", "vllm", []string{"m", "--trust-remote-code", "true"}, false},
+		"BoolValueSGLang": {"A switch followed by true should not pass.", "sglang", []string{"--trust-remote-code", "true"}, false},
+		"BoolEquals":      {"A switch with a value should not pass.", "vllm", []string{"m", "--enable-prefix-caching=true"}, false},
+		"BoolNo":          {"A switch that cannot be switched off should not pass.", "sglang", []string{"--no-trust-remote-code"}, false},
+		"NoValue":         {"A flag without its value should not pass.", "vllm", []string{"m", "--max-model-len", "--enforce-eager"}, false},
+		"Choice":          {"A value that is not among the choices should not pass.", "vllm", []string{"m", "--dtype", "float8_e4m3"}, false},
+		"Validated":       {"A value that vLLM refuses later should not pass.", "vllm", []string{"m", "--attention-backend", "FAST"}, false},
+		"Type":            {"A value of another type should not pass.", "vllm", []string{"m", "--block-size", "large"}, false},
+		"JSON":            {"A value that is no JSON should not pass.", "vllm", []string{"m", "--hf-overrides", "{"}, false},
+		"Twice":           {"A flag that is given twice should not pass.", "vllm", []string{"m", "--port", "1", "--port", "2"}, false},
+		"TwoValues":       {"A second value should not pass.", "vllm", []string{"m", "--port", "1", "2"}, false},
 	}
-	flags := flagTable(t)
+	all := parsers(t)
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if _, err := parse(flags, tc.args); (err == nil) != tc.ok {
+			if _, err := all[tc.engine].parse(tc.args); (err == nil) != tc.ok {
 				t.Errorf("\n%s\nparse(%q): got error %v", tc.reason, tc.args, err)
 			}
 		})
-	}
-}
-
-// TestBuiltinCommands parses the whole command of every built-in recipe, for
-// every GPU count.
-func TestBuiltinCommands(t *testing.T) {
-	flags := flagTable(t)
-	ids, err := recipe.BuiltinModels()
-	if err != nil {
-		t.Fatalf("recipe.BuiltinModels(): %v", err)
-	}
-	commands := 0
-	for _, id := range ids {
-		recipes, err := recipe.Builtin(id)
-		if err != nil {
-			t.Fatalf("recipe.Builtin(%q): %v", id, err)
-		}
-		for _, r := range recipes {
-			if r.Backend != "vllm" {
-				continue
-			}
-			for _, c := range r.Configurations {
-				commands++
-				e, _ := engine.Lookup(r.Backend)
-				a, _ := gpu.Lookup(r.Hardware)
-				args := e.Args(engine.Server{Model: r.Model, Revision: "main", TensorParallelSize: c.GPUCount, Accelerator: a, Args: c.Args})
-				args = append(args, e.PortArgs(e.Port)...)
-				set, err := parse(flags, args)
-				if err != nil {
-					t.Errorf("\nvLLM should take the command of every built-in recipe.\n%s on %d GPUs: %s: %v", r.Name, c.GPUCount, strings.Join(args, " "), err)
-					continue
-				}
-				if tp := set["--tensor-parallel-size"]; !slices.Equal(tp, []string{strconv.Itoa(int(c.GPUCount))}) {
-					t.Errorf("\nAll GPUs should be used.\n%s on %d GPUs: --tensor-parallel-size %q", r.Name, c.GPUCount, tp)
-				}
-				for _, own := range []string{"--model", "--served-model-name", "--revision", "--tensor-parallel-size", "-tp", "--host", "--port"} {
-					if _, ok := engine.FlagValue(c.Args, own); ok {
-						t.Errorf("\nA recipe should not set what the platform sets itself.\n%s: has %s", r.Name, own)
-					}
-				}
-			}
-		}
-	}
-	if commands == 0 {
-		t.Error("There should be built-in recipes of vLLM.")
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,7 +25,8 @@ var _ = register(Engine{
 		QueueDepth:   "vllm:num_requests_waiting",
 		KVCacheUsage: "vllm:kv_cache_usage_perc",
 	},
-	DefaultMemoryUtilization: 0.92,
+	// Of the image's version; it is 0.92 from v0.23 on.
+	DefaultMemoryUtilization: 0.9,
 	Image: func(gpu.Accelerator) (string, bool) {
 		return vllmImage, true
 	},
@@ -38,8 +40,9 @@ var _ = register(Engine{
 			args = append(args, "--revision", s.Revision)
 		}
 		args = append(args, "--tensor-parallel-size", strconv.Itoa(int(s.TensorParallelSize)))
-		return append(args, s.Args...)
+		return append(args, withPrecision(s)...)
 	},
+	Quantization: quantization,
 	PortArgs: func(port int32) []string {
 		return []string{"--host", "0.0.0.0", "--port", strconv.Itoa(int(port))}
 	},
@@ -64,4 +67,73 @@ var _ = register(Engine{
 	},
 	MaxModelLenFlags:       []string{"--max-model-len"},
 	MemoryUtilizationFlags: []string{"--gpu-memory-utilization"},
+	KVCacheDTypeFlags:      []string{"--kv-cache-dtype"},
+	dialect:                vllmDialect,
 })
+
+// vllmDialect is how vLLM takes arguments. The table of its flags is of v0.24.0.
+//
+//nolint:gochecknoglobals // A table that never changes.
+var vllmDialect = dialect{
+	name:         "vLLM",
+	flags:        vllmFlags,
+	gone:         vllmGone,
+	underscores:  true,
+	optimization: true,
+	other:        "SGLang",
+	otherFlags:   sglangFlags,
+	shorthands:   map[string]string{"--tp": "--tensor-parallel-size", "--pp": "--pipeline-parallel-size", "--dp": "--data-parallel-size"},
+	secretEnv:    map[string]string{"--api-key": "VLLM_API_KEY", "--hf-token": "HF_TOKEN"},
+	utilization:  "--gpu-memory-utilization",
+	parallel:     []string{"--data-parallel-size", "--nnodes", "--pipeline-parallel-size", "--prefill-context-parallel-size"},
+	owned: map[string]owned{
+		"--model":                ownedModel,
+		"--served-model-name":    ownedServedName,
+		"--revision":             ownedRevision,
+		"--tensor-parallel-size": ownedTensorParallel,
+		"--host":                 ownedHost,
+		"--port":                 ownedPort(8000),
+	},
+	synonyms: map[string]map[string]string{
+		flagDType: dtypeSynonyms,
+		flagKVCacheDType: {
+			"float8": "fp8", "fp8_e4m3fn": "fp8", "fp8_e4m3fnuz": "fp8", "float8_e4m3": "fp8", "float8_e4m3fn": "fp8",
+			"float8_e4m3fnuz": "fp8", "e4m3": "fp8", "float8_e5m2": "fp8_e5m2", "e5m2": "fp8_e5m2",
+			"bf16": "bfloat16", "fp16": "float16", "half": "float16",
+		},
+		"--tool-call-parser": {
+			"llama3": "llama3_json", "llama4": "llama4_pythonic", "qwen": "hermes", "qwen25": "hermes", "gpt-oss": "openai",
+			"deepseekv3": "deepseek_v3", "deepseekv31": "deepseek_v31", "deepseekv32": "deepseek_v32",
+		},
+		"--reasoning-parser": {"gpt-oss": "openai_gptoss", "openai": "openai_gptoss"},
+	},
+	// SGLang's names for what vLLM has, too.
+	translations: map[string]translation{
+		"--model-path":               as("--model"),
+		"--tp-size":                  as("--tensor-parallel-size"),
+		"--pp-size":                  as("--pipeline-parallel-size"),
+		"--dp-size":                  as("--data-parallel-size"),
+		"--context-length":           as("--max-model-len"),
+		"--mem-fraction-static":      as("--gpu-memory-utilization"),
+		"--max-running-requests":     as("--max-num-seqs"),
+		"--random-seed":              as("--seed"),
+		"--tokenizer-path":           as("--tokenizer"),
+		"--json-model-override-args": as("--hf-overrides"),
+		"--log-requests":             as("--enable-log-requests"),
+		"--disable-radix-cache":      as("--no-enable-prefix-caching"),
+		"--disable-cuda-graph":       as("--enforce-eager"),
+		"--enable-metrics":           without("and vLLM always has metrics"),
+		"--ep-size": {to: func(values []string, _ Server) []string {
+			if slices.Equal(values, []string{"1"}) {
+				return nil
+			}
+			return []string{"--enable-expert-parallel"}
+		}, why: "whose size is the number of GPUs in vLLM"},
+		"--chunked-prefill-size": {to: func(values []string, _ Server) []string {
+			if slices.Equal(values, []string{"-1"}) {
+				return []string{"--no-enable-chunked-prefill"}
+			}
+			return withValues("--max-num-batched-tokens", values)
+		}},
+	},
+}
