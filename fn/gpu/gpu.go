@@ -37,17 +37,26 @@ type Accelerator struct {
 	DeviceIDs []string
 	// Precisions of weights that it runs, on its own data path or dequantized.
 	Precisions []v1alpha1.Precision
-	// MaxPerNode is how many one node has at most.
+	// Native precisions are those of Precisions that it computes in on its own
+	// data path. Weights of the others save memory, and its bandwidth, only.
+	Native []v1alpha1.Precision
+	// MaxPerNode is how many one node has at most. Dies of an MI250 count.
 	MaxPerNode int32
 }
 
-// Precisions by what the hardware can do. gfx90a has no float8 data path;
-// int4 weights are dequantized everywhere before gfx950.
+// Precisions by what the hardware can do (AMD's data sheets and CDNA white
+// papers). gfx90a has no float8 data path, and nothing that emulates one. int4
+// weights are dequantized everywhere; only the MXFP4 format of them, which is
+// what is published as 4 bit for AMD, runs natively on gfx950.
 //
 //nolint:gochecknoglobals // Constants that Go cannot express as such.
 var (
 	precisionsCDNA2 = []v1alpha1.Precision{"bfloat16", "float16", "int8", "int4"}
 	precisionsCDNA3 = []v1alpha1.Precision{"bfloat16", "float16", "float8", "int8", "int4"}
+
+	nativeCDNA2 = []v1alpha1.Precision{"bfloat16", "float16", "int8"}
+	nativeCDNA3 = []v1alpha1.Precision{"bfloat16", "float16", "float8", "int8"}
+	nativeCDNA4 = []v1alpha1.Precision{"bfloat16", "float16", "float8", "int8", "int4"}
 )
 
 //nolint:gochecknoglobals // A registry that is complete before main runs and never changes after.
@@ -80,6 +89,12 @@ func Lookup(name v1alpha1.Hardware) (Accelerator, bool) {
 // Runs says whether the accelerator runs weights of the supplied precision.
 func (a Accelerator) Runs(p v1alpha1.Precision) bool {
 	return slices.Contains(a.Precisions, p)
+}
+
+// RunsNatively says whether the accelerator computes in the supplied precision
+// on its own data path. Of int4 that is so for MXFP4 only.
+func (a Accelerator) RunsNatively(p v1alpha1.Precision) bool {
+	return slices.Contains(a.Native, p)
 }
 
 // NodeAffinity that admits only nodes with this accelerator. AMD's labeller

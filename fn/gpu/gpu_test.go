@@ -18,32 +18,38 @@ var facts = map[v1alpha1.Hardware]Accelerator{
 		Name: "MI210", MemoryGiB: 64, BandwidthTBs: 1.6, Architecture: "gfx90a", Generation: 210, MaxPerNode: 8,
 		DeviceIDs:  []string{"740f", "7410"},
 		Precisions: []v1alpha1.Precision{"bfloat16", "float16", "int8", "int4"},
+		Native:     []v1alpha1.Precision{"bfloat16", "float16", "int8"},
 	},
 	// One of the two dies of a card with 128 GiB and 3.2 TB/s.
 	"MI250": {
 		Name: "MI250", MemoryGiB: 128 / 2, BandwidthTBs: 3.2 / 2, Architecture: "gfx90a", Generation: 250, MaxPerNode: 8,
 		DeviceIDs:  []string{"7408", "740c"},
 		Precisions: []v1alpha1.Precision{"bfloat16", "float16", "int8", "int4"},
+		Native:     []v1alpha1.Precision{"bfloat16", "float16", "int8"},
 	},
 	"MI300X": {
 		Name: "MI300X", MemoryGiB: 192, BandwidthTBs: 5.3, Architecture: "gfx942", Generation: 300, MaxPerNode: 8,
 		DeviceIDs:  []string{"74a1", "74a9", "74b5", "74bd"},
 		Precisions: []v1alpha1.Precision{"bfloat16", "float16", "float8", "int8", "int4"},
+		Native:     []v1alpha1.Precision{"bfloat16", "float16", "float8", "int8"},
 	},
 	"MI325X": {
 		Name: "MI325X", MemoryGiB: 256, BandwidthTBs: 6, Architecture: "gfx942", Generation: 325, MaxPerNode: 8,
 		DeviceIDs:  []string{"74a5", "74b9"},
 		Precisions: []v1alpha1.Precision{"bfloat16", "float16", "float8", "int8", "int4"},
+		Native:     []v1alpha1.Precision{"bfloat16", "float16", "float8", "int8"},
 	},
 	"MI350X": {
 		Name: "MI350X", MemoryGiB: 288, BandwidthTBs: 8, Architecture: "gfx950", Generation: 350, MaxPerNode: 8,
 		DeviceIDs:  []string{"75a0", "75b0"},
 		Precisions: []v1alpha1.Precision{"bfloat16", "float16", "float8", "int8", "int4"},
+		Native:     []v1alpha1.Precision{"bfloat16", "float16", "float8", "int8", "int4"},
 	},
 	"MI355X": {
 		Name: "MI355X", MemoryGiB: 288, BandwidthTBs: 8, Architecture: "gfx950", Generation: 355, MaxPerNode: 8,
 		DeviceIDs:  []string{"75a3", "75b3"},
 		Precisions: []v1alpha1.Precision{"bfloat16", "float16", "float8", "int8", "int4"},
+		Native:     []v1alpha1.Precision{"bfloat16", "float16", "float8", "int8", "int4"},
 	},
 }
 
@@ -166,6 +172,54 @@ func TestRuns(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestRunsNatively(t *testing.T) {
+	cases := map[string]struct {
+		reason    string
+		precision v1alpha1.Precision
+		want      []v1alpha1.Hardware
+	}{
+		"BFloat16": {
+			reason:    "Every accelerator should compute in bfloat16.",
+			precision: "bfloat16",
+			want:      []v1alpha1.Hardware{"MI210", "MI250", "MI300X", "MI325X", "MI350X", "MI355X"},
+		},
+		"Float8": {
+			reason:    "gfx90a has no data path for float8.",
+			precision: "float8",
+			want:      []v1alpha1.Hardware{"MI300X", "MI325X", "MI350X", "MI355X"},
+		},
+		"MXFP4": {
+			reason:    "Only gfx950 has a data path for MXFP4.",
+			precision: "int4",
+			want:      []v1alpha1.Hardware{"MI350X", "MI355X"},
+		},
+		"Unknown": {
+			reason:    "No accelerator should compute in what nobody knows.",
+			precision: "float4",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			var got []v1alpha1.Hardware
+			for _, a := range All() {
+				if a.RunsNatively(tc.precision) {
+					got = append(got, a.Name)
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nRunsNatively(%q): -want, +got:\n%s", tc.reason, tc.precision, diff)
+			}
+		})
+	}
+	for _, a := range All() {
+		for _, p := range a.Native {
+			if !a.Runs(p) {
+				t.Errorf("\nWhat hardware computes in it should run.\n%s.Runs(%q): false", a.Name, p)
+			}
+		}
 	}
 }
 

@@ -9,5 +9,6 @@ var _ = register(Accelerator{
 	Generation:   210,
 	DeviceIDs:    []string{"740f", "7410"},
 	Precisions:   precisionsCDNA2,
+	Native:       nativeCDNA2,
 	MaxPerNode:   8,
 })

@@ -10,5 +10,6 @@ var _ = register(Accelerator{
 	Generation:   300,
 	DeviceIDs:    []string{"74a1", "74a9", "74b5", "74bd"},
 	Precisions:   precisionsCDNA3,
+	Native:       nativeCDNA3,
 	MaxPerNode:   8,
 })

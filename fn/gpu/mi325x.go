@@ -9,5 +9,6 @@ var _ = register(Accelerator{
 	Generation:   325,
 	DeviceIDs:    []string{"74a5", "74b9"},
 	Precisions:   precisionsCDNA3,
+	Native:       nativeCDNA3,
 	MaxPerNode:   8,
 })

@@ -9,5 +9,6 @@ var _ = register(Accelerator{
 	Generation:   350,
 	DeviceIDs:    []string{"75a0", "75b0"},
 	Precisions:   precisionsCDNA3,
+	Native:       nativeCDNA4,
 	MaxPerNode:   8,
 })

@@ -9,5 +9,6 @@ var _ = register(Accelerator{
 	Generation:   355,
 	DeviceIDs:    []string{"75a3", "75b3"},
 	Precisions:   precisionsCDNA3,
+	Native:       nativeCDNA4,
 	MaxPerNode:   8,
 })

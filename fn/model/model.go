@@ -4,7 +4,6 @@ package model
 
 import (
 	"embed"
-	"fmt"
 	"io/fs"
 	"math"
 	"slices"
@@ -28,6 +27,8 @@ type Facts struct {
 	ID string `json:"id"`
 	// Source of these facts.
 	Source string `json:"source"`
+	// Checkpoint is the precision of the published weights.
+	Checkpoint v1alpha1.Precision `json:"checkpoint"`
 	// ParametersBillion is all parameters, in 10^9: of a mixture of experts
 	// all experts count, since all are in memory.
 	ParametersBillion float64 `json:"parametersBillion"`
@@ -41,7 +42,8 @@ type Facts struct {
 	VocabSize int64 `json:"vocabSize"`
 	// AttentionHeads of a layer, for queries. Tensor parallelism must divide it.
 	AttentionHeads int64 `json:"attentionHeads"`
-	// KVHeads of a layer, for keys and values.
+	// KVHeads of a layer, for keys and values; 0 if there are none to share
+	// among GPUs, as with multi-head latent attention.
 	KVHeads int64 `json:"kvHeads"`
 	// HeadDim is the size of one head.
 	HeadDim int64 `json:"headDim"`
@@ -50,6 +52,9 @@ type Facts struct {
 	// WeightsGiB by precision, in GiB, where the general formula does not
 	// hold, such as for checkpoints that mix precisions.
 	WeightsGiB map[v1alpha1.Precision]float64 `json:"weightsGiB,omitempty"`
+	// KVBytesPerToken of the key-value cache at 16 bit, over all layers, where
+	// the general formula does not hold, as with multi-head latent attention.
+	KVBytesPerToken int64 `json:"kvBytesPerToken,omitempty"`
 }
 
 // Lookup facts of a model. It returns false if they are not known.
@@ -115,104 +120,46 @@ func bytesPerParameter(p v1alpha1.Precision) (float64, bool) {
 }
 
 // Weights of the model in a precision, in GiB. Embeddings and the output layer
-// stay at 16 bit. It returns false if that precision has no known size.
+// stay at 16 bit. It returns false if the size in that precision is not known.
 func (f Facts) Weights(p v1alpha1.Precision) (float64, bool) {
-	if w, ok := f.WeightsGiB[p]; ok {
+	if w := f.WeightsGiB[p]; positive(w) {
 		return w, true
 	}
 	b, ok := bytesPerParameter(p)
-	if !ok {
+	if !ok || !positive(f.ParametersBillion) {
 		return 0, false
 	}
-	embeddings := 2 * float64(f.VocabSize) * float64(f.HiddenSize)
-	return ((f.ParametersBillion*1e9-embeddings)*b + embeddings*2) / gib, true
+	parameters := f.ParametersBillion * 1e9
+	embeddings := min(parameters, 2*float64(max(0, f.VocabSize))*float64(max(0, f.HiddenSize)))
+	return ((parameters-embeddings)*b + embeddings*2) / gib, true
 }
 
-// KVBytesPerToken of the key-value cache at 16 bit, over all layers.
-func (f Facts) KVBytesPerToken() float64 {
-	return 2 * float64(f.Layers) * float64(f.KVHeads) * float64(f.HeadDim) * 2
+// CacheBytesPerToken of the key-value cache at 16 bit, over all layers; 0 if it
+// is not known.
+func (f Facts) CacheBytesPerToken() float64 {
+	if f.KVBytesPerToken > 0 {
+		return float64(f.KVBytesPerToken)
+	}
+	return 2 * float64(max(0, f.Layers)) * float64(max(0, f.KVHeads)) * float64(max(0, f.HeadDim)) * 2
 }
 
 // DividesInto says whether tensor parallelism of n GPUs is possible: the
 // attention heads must be divisible by it, and the KV heads by it or it by
-// them (vLLM's and SGLang's own rule).
+// them (vLLM's and SGLang's own rule). It is if the heads are not known.
 func (f Facts) DividesInto(n int32) bool {
 	tp := int64(n)
-	if tp < 1 || f.AttentionHeads%tp != 0 {
+	if tp < 1 || f.AttentionHeads <= 0 {
+		return tp >= 1
+	}
+	if f.AttentionHeads%tp != 0 {
 		return false
 	}
-	return f.KVHeads == 0 || f.KVHeads%tp == 0 || tp%f.KVHeads == 0
+	return f.KVHeads <= 0 || f.KVHeads%tp == 0 || tp%f.KVHeads == 0
 }
 
-// A Placement is one way to run a model.
-type Placement struct {
-	// Precision of the weights.
-	Precision v1alpha1.Precision
-	// TensorParallelSize is the number of GPUs that share the model.
-	TensorParallelSize int32
-	// MaxModelLen is the length of the longest sequence, in tokens.
-	MaxModelLen int64
-	// Utilization is the share of GPU memory that the engine may use, (0, 1].
-	Utilization float64
-	// MemoryGiB of one GPU.
-	MemoryGiB float64
-}
-
-// A Fit is the arithmetic of GPU memory of one placement. All sizes are in
-// GiB, and of one GPU unless they say otherwise.
-type Fit struct {
-	// WeightsGiB of the whole model.
-	WeightsGiB float64
-	// KVGiB of one sequence of the maximum length, over all GPUs.
-	KVGiB float64
-	// RequiredGiB of one GPU.
-	RequiredGiB float64
-	// AvailableGiB of one GPU.
-	AvailableGiB float64
-	// MaxConcurrentSequences of the maximum length that fit: an estimate.
-	MaxConcurrentSequences int64
-}
-
-// Constants of the fit: weights need 2 % of extra room as they are stored and
-// 5 % for fragmentation, and the runtime 2.3 GiB (0.6 outside of PyTorch, 1.7
-// of activations). KAITO's estimator found them by measuring.
-const (
-	weightsOverhead = 1.02 * 1.05
-	runtimeGiB      = 2.3
-)
-
-// Fits says whether it fits.
-func (f Fit) Fits() bool {
-	return f.RequiredGiB <= f.AvailableGiB
-}
-
-// String of the arithmetic, for people.
-func (f Fit) String() string {
-	return fmt.Sprintf("%.1f GiB of weights and %.1f GiB of KV cache for one sequence need %.1f GiB on each GPU, and %.1f GiB are usable",
-		f.WeightsGiB, f.KVGiB, f.RequiredGiB, f.AvailableGiB)
-}
-
-// Fit a placement. It returns false if the size of the weights is not known.
-func (f Facts) Fit(p Placement) (Fit, bool) {
-	w, ok := f.Weights(p.Precision)
-	if !ok || p.TensorParallelSize < 1 {
-		return Fit{}, false
-	}
-	tp := float64(p.TensorParallelSize)
-	kv := f.KVBytesPerToken() * float64(p.MaxModelLen) / gib
-	// A KV head is on one GPU at least: more GPUs than heads replicate them.
-	kvPerGPU := kv / math.Min(tp, math.Max(1, float64(f.KVHeads)))
-	fixed := w*weightsOverhead/tp + runtimeGiB
-	fit := Fit{
-		WeightsGiB:   w,
-		KVGiB:        kv,
-		RequiredGiB:  fixed + kvPerGPU,
-		AvailableGiB: p.Utilization * p.MemoryGiB,
-	}
-	if fit.Fits() && kvPerGPU > 0 {
-		fit.MaxConcurrentSequences = int64((fit.AvailableGiB - fixed) / kvPerGPU)
-	}
-	return fit, true
+// positive says whether a number is one that can be computed with.
+func positive(v float64) bool {
+	return v > 0 && !math.IsInf(v, 1)
 }
 
 // Slug of a model id: a DNS label of at most max characters. Different ids may

@@ -1,164 +1,16 @@
 package model
 
 import (
-	"bufio"
 	"math"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
-	"github.com/aim-engine/function-aim/fn/gpu"
 )
-
-// A minimum is a row of testdata/min-tp.tsv.
-type minimum struct {
-	model           string
-	validTP         []int32
-	kvBytesPerToken float64
-	// weightsGiB by precision.
-	weightsGiB map[v1alpha1.Precision]float64
-	context    int64
-	// tp by hardware and precision: the smallest that fits; 0 where none does.
-	// A precision that the hardware does not run is absent.
-	tp map[v1alpha1.Hardware]map[v1alpha1.Precision]int32
-}
-
-// minima reads testdata/min-tp.tsv.
-func minima(t *testing.T) []minimum {
-	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", "min-tp.tsv"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-
-	number := func(s string) float64 {
-		v, err := strconv.ParseFloat(s, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	var out []minimum
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if strings.HasPrefix(sc.Text(), "#") || strings.HasPrefix(sc.Text(), "model\t") {
-			continue
-		}
-		cols := strings.Split(sc.Text(), "\t")
-		m := minimum{
-			model:           cols[0],
-			kvBytesPerToken: number(cols[2]),
-			weightsGiB:      map[v1alpha1.Precision]float64{},
-			context:         int64(number(cols[4])),
-			tp:              map[v1alpha1.Hardware]map[v1alpha1.Precision]int32{},
-		}
-		if id, _, ok := strings.Cut(m.model, " (=3.1-70B)"); ok {
-			m.model = strings.Replace(id, "3.3", "3.1", 1)
-		}
-		for n := range strings.SplitSeq(cols[1], ",") {
-			m.validTP = append(m.validTP, int32(number(n)))
-		}
-		precisions := []v1alpha1.Precision{"bfloat16", "float8", "int4"}
-		if strings.Count(cols[3], "/") == 1 {
-			precisions = []v1alpha1.Precision{"bfloat16", "int4"}
-		}
-		for i, w := range strings.Split(cols[3], "/") {
-			m.weightsGiB[precisions[i]] = number(w)
-		}
-		for i, hw := range []v1alpha1.Hardware{"MI210", "MI250", "MI300X", "MI325X", "MI355X"} {
-			m.tp[hw] = map[v1alpha1.Precision]int32{}
-			for j, tp := range strings.Split(cols[5+i], "|") {
-				switch tp {
-				case "n/a":
-				case ">8":
-					m.tp[hw][precisions[j]] = 0
-				default:
-					m.tp[hw][precisions[j]] = int32(number(tp))
-				}
-			}
-		}
-		out = append(out, m)
-	}
-	return out
-}
-
-func TestMinima(t *testing.T) {
-	rows := minima(t)
-
-	ids := make([]string, 0, len(rows))
-	for _, m := range rows {
-		ids = append(ids, m.model)
-		t.Run(m.model, func(t *testing.T) {
-			facts, ok, err := Lookup(m.model)
-			if err != nil || !ok {
-				t.Fatalf("Lookup(%q): want facts, got %t, %v", m.model, ok, err)
-			}
-			if got := facts.KVBytesPerToken(); got != m.kvBytesPerToken {
-				t.Errorf("\nA token should take as much KV cache as computed independently.\nKVBytesPerToken(): want %v, got %v", m.kvBytesPerToken, got)
-			}
-			for p, want := range m.weightsGiB {
-				if got, ok := facts.Weights(p); !ok || math.Abs(got-want) > 0.1 {
-					t.Errorf("\nWeights should agree to 0.1 GiB with what was computed independently.\nWeights(%q): want %.1f, got %.2f, %t", p, want, got, ok)
-				}
-			}
-			var valid []int32
-			for n := int32(1); n <= 8; n++ {
-				if facts.DividesInto(n) {
-					valid = append(valid, n)
-				}
-			}
-			if diff := cmp.Diff(m.validTP, valid); diff != "" {
-				t.Errorf("\nThe model should divide into the GPU counts that engines accept.\nDividesInto(...): -want, +got:\n%s", diff)
-			}
-			if diff := cmp.Diff(m.tp, smallest(t, facts, m)); diff != "" {
-				t.Errorf("\nThe smallest tensor parallel size of 1, 2, 4 and 8 that fits should be the one computed independently; 0 is none.\nFit(...): -want, +got:\n%s", diff)
-			}
-		})
-	}
-
-	known, err := IDs()
-	if err != nil {
-		t.Fatalf("IDs(): %v", err)
-	}
-	slices.Sort(ids)
-	if diff := cmp.Diff(ids, known); diff != "" {
-		t.Errorf("\nEvery model with facts should have a row in testdata/min-tp.tsv, and the ids should be sorted.\nIDs(): -want, +got:\n%s", diff)
-	}
-}
-
-// smallest tensor parallel size that fits, for the hardware and precisions of a
-// row.
-func smallest(t *testing.T, f Facts, m minimum) map[v1alpha1.Hardware]map[v1alpha1.Precision]int32 {
-	t.Helper()
-	out := map[v1alpha1.Hardware]map[v1alpha1.Precision]int32{}
-	for hw := range m.tp {
-		a, ok := gpu.Lookup(hw)
-		if !ok {
-			t.Fatalf("gpu.Lookup(%q): not known", hw)
-		}
-		out[hw] = map[v1alpha1.Precision]int32{}
-		for p := range m.weightsGiB {
-			if !a.Runs(p) {
-				continue
-			}
-			out[hw][p] = 0
-			for _, n := range []int32{8, 4, 2, 1} {
-				fit, ok := f.Fit(Placement{Precision: p, TensorParallelSize: n, MaxModelLen: m.context, Utilization: 0.90, MemoryGiB: a.MemoryGiB})
-				if ok && fit.Fits() {
-					out[hw][p] = n
-				}
-			}
-		}
-	}
-	return out
-}
 
 func TestFactsFiles(t *testing.T) {
 	ids, err := IDs()
@@ -168,8 +20,17 @@ func TestFactsFiles(t *testing.T) {
 	for _, id := range ids {
 		f, _, _ := Lookup(id)
 		if f.ID != id || f.Source == "" || f.ParametersBillion <= 0 || f.Layers <= 0 || f.HiddenSize <= 0 || f.VocabSize <= 0 ||
-			f.AttentionHeads <= 0 || f.KVHeads <= 0 || f.HeadDim <= 0 || f.MaxContextLength <= 0 {
+			f.AttentionHeads <= 0 || f.MaxContextLength <= 0 {
 			t.Errorf("\nFacts should be complete, and say where they come from.\nLookup(%q): got %+v", id, f)
+		}
+		if general := f.KVHeads > 0 && f.HeadDim > 0; general == (f.KVBytesPerToken > 0) {
+			t.Errorf("\nThe KV cache should follow from heads, or be given where there are none, but not both.\nLookup(%q): got %+v", id, f)
+		}
+		if !slices.Contains([]v1alpha1.Precision{"bfloat16", "float8", "int4"}, f.Checkpoint) {
+			t.Errorf("\nThe precision of the published weights should be known, and spelled out.\nLookup(%q): got %q", id, f.Checkpoint)
+		}
+		if named := strings.Contains(id, "FP8"); named && f.Checkpoint != "float8" {
+			t.Errorf("\nA checkpoint should have the precision that its name says.\nLookup(%q): got %q", id, f.Checkpoint)
 		}
 		if f.ActiveParametersBillion > f.ParametersBillion {
 			t.Errorf("\nNo more parameters can be active than there are.\nLookup(%q): got %+v", id, f)
@@ -264,6 +125,45 @@ func TestWeights(t *testing.T) {
 			reason: "A precision without a known size should have none, rather than zero.",
 			facts:  even, precision: "float4",
 		},
+		"OnlyParameters": {
+			reason:    "The number of parameters should be enough.",
+			facts:     Facts{ParametersBillion: gib / 1e9},
+			precision: "float8",
+			want:      want{gib: 1, ok: true},
+		},
+		"NoParameters": {
+			reason:    "Without a number of parameters there should be no size, whatever the embeddings.",
+			facts:     Facts{VocabSize: 1 << 17, HiddenSize: 1 << 10},
+			precision: "float8",
+		},
+		"NegativeParameters": {
+			reason:    "A number of parameters that cannot be should count as none.",
+			facts:     Facts{ParametersBillion: -1},
+			precision: "float8",
+		},
+		"NotANumber": {
+			reason:    "A number of parameters that is none should count as none.",
+			facts:     Facts{ParametersBillion: math.NaN(), WeightsGiB: map[v1alpha1.Precision]float64{"float8": math.Inf(1)}},
+			precision: "float8",
+		},
+		"NegativePublished": {
+			reason:    "A size that cannot be should not go before the formula.",
+			facts:     Facts{ParametersBillion: gib / 1e9, WeightsGiB: map[v1alpha1.Precision]float64{"float8": -1}},
+			precision: "float8",
+			want:      want{gib: 1, ok: true},
+		},
+		"NegativeEmbeddings": {
+			reason:    "Embeddings that cannot be should count as none.",
+			facts:     Facts{ParametersBillion: gib / 1e9, VocabSize: -1 << 17, HiddenSize: 1 << 10},
+			precision: "float8",
+			want:      want{gib: 1, ok: true},
+		},
+		"OnlyEmbeddings": {
+			reason:    "There should be no more embeddings than parameters.",
+			facts:     Facts{ParametersBillion: gib / 1e9, VocabSize: 1 << 20, HiddenSize: 1 << 20},
+			precision: "float8",
+			want:      want{gib: 2, ok: true},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -271,6 +171,48 @@ func TestWeights(t *testing.T) {
 			got := want{gib: math.Round(g*1e6) / 1e6, ok: ok}
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
 				t.Errorf("\n%s\nWeights(%q): -want, +got:\n%s", tc.reason, tc.precision, diff)
+			}
+		})
+	}
+}
+
+func TestCacheBytesPerToken(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		facts  Facts
+		want   float64
+	}{
+		"Heads": {
+			reason: "Keys and values of all heads and layers should take two bytes an element.",
+			facts:  Facts{Layers: 3, KVHeads: 5, HeadDim: 7},
+			want:   2 * 3 * 5 * 7 * 2,
+		},
+		"Given": {
+			reason: "What is given should go before the formula.",
+			facts:  Facts{Layers: 3, KVHeads: 5, HeadDim: 7, KVBytesPerToken: 11},
+			want:   11,
+		},
+		"Negative": {
+			reason: "What cannot be should not go before the formula.",
+			facts:  Facts{Layers: 3, KVHeads: 5, HeadDim: 7, KVBytesPerToken: -11},
+			want:   2 * 3 * 5 * 7 * 2,
+		},
+		"Partial": {
+			reason: "Without one of the factors nothing should be known.",
+			facts:  Facts{Layers: 3, HeadDim: 7},
+		},
+		"NegativeFactors": {
+			reason: "Two factors that cannot be should not make one that can.",
+			facts:  Facts{Layers: -3, KVHeads: -5, HeadDim: 7},
+		},
+		"Nothing": {
+			reason: "Without facts nothing should be known.",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, tc.facts.CacheBytesPerToken()); diff != "" {
+				t.Errorf("\n%s\nCacheBytesPerToken(): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}
@@ -312,6 +254,16 @@ func TestDividesInto(t *testing.T) {
 			facts:  Facts{AttentionHeads: 128},
 			want:   []int32{1, 2, 4, 8},
 		},
+		"Unknown": {
+			reason: "Heads that nobody knows should forbid nothing.",
+			facts:  Facts{KVHeads: 8},
+			want:   []int32{1, 2, 3, 4, 5, 6, 7, 8},
+		},
+		"Negative": {
+			reason: "Heads that cannot be should forbid nothing.",
+			facts:  Facts{AttentionHeads: -32, KVHeads: -8},
+			want:   []int32{1, 2, 3, 4, 5, 6, 7, 8},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -323,147 +275,6 @@ func TestDividesInto(t *testing.T) {
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("\n%s\nDividesInto(...): -want, +got:\n%s", tc.reason, diff)
-			}
-		})
-	}
-}
-
-func TestFit(t *testing.T) {
-	type want struct {
-		fit  Fit
-		ok   bool
-		fits bool
-	}
-	// 10 GiB of weights, and 1 GiB of KV cache for 1024 tokens.
-	facts := Facts{
-		WeightsGiB: map[v1alpha1.Precision]float64{"bfloat16": 10},
-		Layers:     64, KVHeads: 2, HeadDim: 2048, AttentionHeads: 64,
-	}
-	cases := map[string]struct {
-		reason string
-		facts  Facts
-		p      Placement
-		want   want
-	}{
-		"OneGPU": {
-			reason: "One GPU should hold all of the weights and the KV cache, and the runtime.",
-			facts:  facts,
-			p:      Placement{Precision: "bfloat16", TensorParallelSize: 1, MaxModelLen: 1024, Utilization: 0.5, MemoryGiB: 40},
-			want: want{ok: true, fits: true, fit: Fit{
-				WeightsGiB: 10, KVGiB: 1, RequiredGiB: 10.71 + 2.3 + 1, AvailableGiB: 20, MaxConcurrentSequences: 6,
-			}},
-		},
-		"TwoGPUs": {
-			reason: "Two GPUs should hold half each, but a runtime of their own.",
-			facts:  facts,
-			p:      Placement{Precision: "bfloat16", TensorParallelSize: 2, MaxModelLen: 1024, Utilization: 0.5, MemoryGiB: 40},
-			want: want{ok: true, fits: true, fit: Fit{
-				WeightsGiB: 10, KVGiB: 1, RequiredGiB: 10.71/2 + 2.3 + 0.5, AvailableGiB: 20, MaxConcurrentSequences: 24,
-			}},
-		},
-		"ReplicatedHeads": {
-			reason: "Two key-value heads on eight GPUs should leave half of the KV cache on each.",
-			facts:  facts,
-			p:      Placement{Precision: "bfloat16", TensorParallelSize: 8, MaxModelLen: 1024, Utilization: 0.5, MemoryGiB: 40},
-			want: want{ok: true, fits: true, fit: Fit{
-				WeightsGiB: 10, KVGiB: 1, RequiredGiB: 10.71/8 + 2.3 + 0.5, AvailableGiB: 20, MaxConcurrentSequences: 32,
-			}},
-		},
-		"TooLong": {
-			reason: "A sequence that does not fit should be said not to, and no number of them to fit.",
-			facts:  facts,
-			p:      Placement{Precision: "bfloat16", TensorParallelSize: 1, MaxModelLen: 8192, Utilization: 0.5, MemoryGiB: 40},
-			want: want{ok: true, fit: Fit{
-				WeightsGiB: 10, KVGiB: 8, RequiredGiB: 10.71 + 2.3 + 8, AvailableGiB: 20,
-			}},
-		},
-		"NoKVCache": {
-			reason: "Without a KV cache there should be no number of sequences.",
-			facts:  Facts{WeightsGiB: map[v1alpha1.Precision]float64{"bfloat16": 10}},
-			p:      Placement{Precision: "bfloat16", TensorParallelSize: 1, MaxModelLen: 1024, Utilization: 0.5, MemoryGiB: 40},
-			want: want{ok: true, fits: true, fit: Fit{
-				WeightsGiB: 10, RequiredGiB: 10.71 + 2.3, AvailableGiB: 20,
-			}},
-		},
-		"UnknownPrecision": {
-			reason: "Without a size of the weights there should be no answer.",
-			facts:  facts,
-			p:      Placement{Precision: "float4", TensorParallelSize: 1, MaxModelLen: 1024, Utilization: 0.5, MemoryGiB: 40},
-			want:   want{fits: true},
-		},
-		"NoGPU": {
-			reason: "No GPU holds nothing.",
-			facts:  facts,
-			p:      Placement{Precision: "bfloat16", MaxModelLen: 1024, Utilization: 0.5, MemoryGiB: 40},
-			want:   want{fits: true},
-		},
-	}
-	round := func(v float64) float64 { return math.Round(v*1e6) / 1e6 }
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			fit, ok := tc.facts.Fit(tc.p)
-			got := want{fit: fit, ok: ok, fits: fit.Fits()}
-			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{}), cmp.Transformer("Round", round)); diff != "" {
-				t.Errorf("\n%s\nFit(%+v): -want, +got:\n%s", tc.reason, tc.p, diff)
-			}
-		})
-	}
-}
-
-// TestFitMonotonic has no numbers: whatever the model, more GPUs or more memory
-// never make something not fit, and a longer context never makes it fit.
-func TestFitMonotonic(t *testing.T) {
-	ids, err := IDs()
-	if err != nil {
-		t.Fatalf("IDs(): %v", err)
-	}
-	fits := func(f Facts, p Placement) bool {
-		fit, ok := f.Fit(p)
-		return ok && fit.Fits()
-	}
-	for _, id := range ids {
-		f, _, _ := Lookup(id)
-		for _, a := range gpu.All() {
-			for _, n := range []int32{1, 2, 4, 8} {
-				for _, l := range []int64{1024, 8192, f.MaxContextLength} {
-					p := Placement{Precision: "bfloat16", TensorParallelSize: n, MaxModelLen: l, Utilization: 0.9, MemoryGiB: a.MemoryGiB}
-					more, larger, longer := p, p, p
-					more.TensorParallelSize *= 2
-					larger.MemoryGiB *= 2
-					longer.MaxModelLen *= 2
-					if fits(f, p) && (!fits(f, more) || !fits(f, larger)) {
-						t.Errorf("\nMore of something should never be too little.\nFit(%+v): fits, but not with twice the GPUs or memory", p)
-					}
-					if !fits(f, p) && fits(f, longer) {
-						t.Errorf("\nA longer sequence should never take less.\nFit(%+v): does not fit, but does with twice the length", p)
-					}
-				}
-			}
-		}
-	}
-}
-
-func TestFitString(t *testing.T) {
-	cases := map[string]struct {
-		reason string
-		fit    Fit
-		want   string
-	}{
-		"TooLarge": {
-			reason: "The arithmetic should be one that a person can follow.",
-			fit:    Fit{WeightsGiB: 61, KVGiB: 8.04, RequiredGiB: 75.67, AvailableGiB: 57.6},
-			want:   "61.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 75.7 GiB on each GPU, and 57.6 GiB are usable",
-		},
-		"Fits": {
-			reason: "It should read the same for what fits.",
-			fit:    Fit{WeightsGiB: 15.3, KVGiB: 5, RequiredGiB: 23.7, AvailableGiB: 172.8},
-			want:   "15.3 GiB of weights and 5.0 GiB of KV cache for one sequence need 23.7 GiB on each GPU, and 172.8 GiB are usable",
-		},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, tc.fit.String()); diff != "" {
-				t.Errorf("\n%s\nString(): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}

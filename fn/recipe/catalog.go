@@ -20,21 +20,36 @@ import (
 //go:embed catalog/*.yaml
 var files embed.FS
 
-// A catalogFile holds the built-in recipes of one model.
+// A catalogFile holds the built-in recipes of one model: what differs from what
+// the engine and the hardware need anyway, which the engine package knows.
 type catalogFile struct {
-	Model   string         `json:"model"`
-	Recipes []catalogEntry `json:"recipes"`
+	Model string `json:"model"`
+	// Args and Env of all recipes, before their own.
+	Args    []string        `json:"args"`
+	Env     []corev1.EnvVar `json:"env"`
+	Recipes []catalogEntry  `json:"recipes"`
 }
 
 // A catalogEntry is one recipe for each of its hardware.
 type catalogEntry struct {
-	Hardware    []v1alpha1.Hardware `json:"hardware"`
-	Precision   v1alpha1.Precision  `json:"precision"`
-	Backend     v1alpha1.Backend    `json:"backend"`
-	GPUCounts   []int32             `json:"gpuCounts"`
-	Recommended int32               `json:"recommended"`
-	Args        []string            `json:"args"`
-	Env         []corev1.EnvVar     `json:"env"`
+	Hardware  []v1alpha1.Hardware `json:"hardware"`
+	Precision v1alpha1.Precision  `json:"precision"`
+	Backend   v1alpha1.Backend    `json:"backend"`
+	// GPUCounts into which the model divides and fits, and which of them to
+	// prefer.
+	GPUCounts   []int32         `json:"gpuCounts"`
+	Recommended int32           `json:"recommended"`
+	Args        []string        `json:"args"`
+	Env         []corev1.EnvVar `json:"env"`
+	// Performance that was published, for some of the GPU counts.
+	Performance []catalogPerformance `json:"performance"`
+}
+
+// A catalogPerformance is what was published for one GPU count.
+type catalogPerformance struct {
+	Performance
+
+	GPUCount int32 `json:"gpuCount"`
 }
 
 // Builtin recipes of a model, by name. There are none if the model is not in
@@ -80,14 +95,25 @@ var load = sync.OnceValues(func() (map[string][]Recipe, error) {
 		if _, ok := all[f.Model]; ok {
 			return nil, errors.Errorf("model %s has built-in recipes twice, in %s too", f.Model, n)
 		}
-		all[f.Model] = f.recipes()
+		rs, err := f.recipes()
+		if err != nil {
+			return nil, errors.Wrapf(err, "cannot use built-in recipes %s", n)
+		}
+		all[f.Model] = rs
 	}
 	return all, nil
 })
 
-func (f catalogFile) recipes() []Recipe {
+func (f catalogFile) recipes() ([]Recipe, error) {
 	rs := make([]Recipe, 0, len(f.Recipes))
 	for _, e := range f.Recipes {
+		published := map[int32]Performance{}
+		for _, p := range e.Performance {
+			if !slices.Contains(e.GPUCounts, p.GPUCount) {
+				return nil, errors.Errorf("there is a performance for %s, but no such configuration", gpus(p.GPUCount))
+			}
+			published[p.GPUCount] = p.Performance
+		}
 		for _, hw := range e.Hardware {
 			r := Recipe{
 				Name:      fmt.Sprintf("%s-%s-%s-%s", model.Slug(f.Model, 63), strings.ToLower(string(hw)), e.Precision, e.Backend),
@@ -101,16 +127,17 @@ func (f catalogFile) recipes() []Recipe {
 				r.Configurations = append(r.Configurations, Configuration{
 					GPUCount:    n,
 					Recommended: n == e.Recommended,
-					Args:        e.Args,
-					Env:         e.Env,
+					Args:        slices.Concat(f.Args, e.Args),
+					Env:         slices.Concat(f.Env, e.Env),
 					Resources:   DefaultResources(n),
+					Performance: published[n],
 				})
 			}
 			rs = append(rs, r)
 		}
 	}
 	slices.SortFunc(rs, func(a, b Recipe) int { return strings.Compare(a.Name, b.Name) })
-	return rs
+	return rs, nil
 }
 
 // DefaultResources of a replica with n GPUs, GPUs not among them. Each GPU's
