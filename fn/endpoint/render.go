@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
-	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/engine"
 )
 
 // Metrics that a metrics adapter offers to an autoscaler.
@@ -210,25 +210,5 @@ func podsMetric(name string, average resource.Quantity) autoscalingv2.MetricSpec
 
 // Image that runs: the recipe's, as far as the user does not replace it.
 func (e Endpoint) Image() string {
-	return override(e.Recipe.Snapshot.Image, e.Spec.Image)
-}
-
-func override(image string, o *v1alpha1.Image) string {
-	rest, digest, _ := strings.Cut(image, "@")
-	repo, tag := rest, ""
-	// A port in the registry's name is no tag.
-	if i := strings.LastIndex(rest, ":"); i > strings.LastIndex(rest, "/") {
-		repo, tag = rest[:i], rest[i:]
-	}
-	if digest != "" {
-		digest = "@" + digest
-	}
-	if o.Repository != "" {
-		// A mirror has the same tags and digests.
-		repo = o.Repository
-	}
-	if o.Tag != "" {
-		tag, digest = ":"+o.Tag, ""
-	}
-	return repo + tag + digest
+	return engine.ReplaceImage(e.Recipe.Snapshot.Image, e.Spec.Image.Repository, e.Spec.Image.Tag)
 }

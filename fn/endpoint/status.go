@@ -290,7 +290,7 @@ func Phase(conditions []Condition, live Live, composed bool) v1alpha1.Phase {
 		switch c.Type {
 		case v1alpha1.ConditionRecipeSelected, v1alpha1.ConditionWorkloadReady, v1alpha1.ConditionServiceReady:
 			gated = false
-		case v1alpha1.ConditionCacheReady, v1alpha1.ConditionScalingReady:
+		case v1alpha1.ConditionCacheReady, v1alpha1.ConditionScalingReady, v1alpha1.ConditionValid:
 			// These gate nothing, but an object that cannot be applied does.
 			gated = gated && c.Reason != v1alpha1.ReasonApplyFailed
 		}

@@ -71,6 +71,8 @@ type Object struct {
 	Generation Generation
 	// Name of the Object; Crossplane names it if this is empty.
 	Name string
+	// Labels of the Object, by which it is found.
+	Labels map[string]string
 	// ProviderConfig through which the target is reached.
 	ProviderConfig string
 	// Policy for the target.
@@ -109,6 +111,13 @@ func (o Object) Struct() (*structpb.Struct, error) {
 	}
 	if o.Name != "" {
 		meta["name"] = o.Name
+	}
+	if len(o.Labels) > 0 {
+		l := make(map[string]any, len(o.Labels))
+		for k, v := range o.Labels {
+			l[k] = v
+		}
+		meta["labels"] = l
 	}
 	out := map[string]any{"apiVersion": string(o.Generation), "kind": Kind, "metadata": meta, "spec": spec}
 	s, err := structpb.NewStruct(out)
@@ -174,6 +183,9 @@ func StableName(prefix string, parts ...string) string {
 	return s + "-" + hex.EncodeToString(sum[:8])
 }
 
+// labelPrefix of the labels that are ours.
+const labelPrefix = "aim.engine.amd.com/"
+
 // Keep an observed Object as it is.
 func Keep(o *structpb.Struct) *structpb.Struct {
 	f := o.GetFields()
@@ -183,11 +195,22 @@ func Keep(o *structpb.Struct) *structpb.Struct {
 			out.Fields[k] = v
 		}
 	}
-	annotations := f["metadata"].GetStructValue().GetFields()["annotations"].GetStructValue().GetFields()
-	if n, ok := annotations[annotationExternalName]; ok {
-		out.Fields["metadata"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-			"annotations": structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{annotationExternalName: n}}),
-		}})
+	meta := f["metadata"].GetStructValue().GetFields()
+	kept := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	if n, ok := meta["annotations"].GetStructValue().GetFields()[annotationExternalName]; ok {
+		kept.Fields["annotations"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{annotationExternalName: n}})
+	}
+	labels := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	for k, v := range meta["labels"].GetStructValue().GetFields() {
+		if strings.HasPrefix(k, labelPrefix) {
+			labels.Fields[k] = v
+		}
+	}
+	if len(labels.GetFields()) > 0 {
+		kept.Fields["labels"] = structpb.NewStructValue(labels)
+	}
+	if len(kept.GetFields()) > 0 {
+		out.Fields["metadata"] = structpb.NewStructValue(kept)
 	}
 	return out
 }

@@ -24,7 +24,8 @@ type Request struct {
 	Policy v1alpha1.UpgradePolicy
 	// Pinned recipe; nil before the first choice.
 	Pinned *v1alpha1.SelectedRecipe
-	// Running says whether the pinned recipe's workload serves.
+	// Running says whether the pinned recipe's workload serves, or is on its
+	// way there: then it is not replaced for anything but a wish of the user.
 	Running bool
 	// Image returns what the platform runs instead of an engine's image; nil if
 	// it never does.
@@ -95,12 +96,12 @@ func Settle(d Decision, r Request) (Outcome, error) {
 		return Outcome{Recipe: fresh, Changed: true, OK: true, Reason: d.Reason, Message: d.Message, Candidates: candidates(d, fresh)}, nil
 	}
 
-	i := slices.IndexFunc(d.Candidates, func(c Candidate) bool {
-		return c.Recipe.Name == pinned.Name && c.Configuration.GPUCount == pinned.GPUCount
-	})
+	i := slices.IndexFunc(d.Candidates, func(c Candidate) bool { return isPinned(c, pinned) })
 	able := i >= 0 && d.Candidates[i].Verdict != VerdictRejected
 	switch {
-	case !able && !r.Running:
+	case !r.Running && (!able || sameConfiguration(pinned, fresh)):
+		// Nothing is lost by it: it cannot be chosen any more, or it has changed,
+		// perhaps to mend what keeps it from running.
 		return Outcome{Recipe: fresh, Changed: true, OK: true, Reason: d.Reason, Message: d.Message, Candidates: candidates(d, fresh)}, nil
 	case !able:
 		why := "there is no such recipe any more"
@@ -138,7 +139,8 @@ func selectionKey(r Request) (string, error) {
 		GPUCount        int32              `json:"gpuCount,omitempty"`
 		Objective       string             `json:"objective"`
 		SkipMemoryCheck bool               `json:"skipMemoryCheck,omitempty"`
-	}{c.Model, r.Revision, c.Hardware, Canonical(c.Precision), c.Backend, c.GPUCount, objective(c.Objective), c.SkipMemoryCheck})
+		Custom          *Reference         `json:"customRecipe,omitempty"`
+	}{c.Model, r.Revision, c.Hardware, Canonical(c.Precision), c.Backend, c.GPUCount, objective(c.Objective), c.SkipMemoryCheck, c.Custom})
 	if err != nil {
 		return "", errors.Wrap(err, "cannot marshal constraints")
 	}
@@ -152,22 +154,19 @@ func snapshot(d Decision, r Request, key string) (*v1alpha1.SelectedRecipe, erro
 		return nil, nil //nolint:nilnil // Nothing was selected, and that is no error.
 	}
 	c := *d.Selected
-	s := engine.Server{
-		Model:              c.Recipe.Model,
-		Revision:           r.Revision,
-		TensorParallelSize: c.Configuration.GPUCount,
-		Accelerator:        c.Accelerator,
-		Args:               c.Configuration.Args,
-	}
-	image, ok := c.Engine.Image(c.Accelerator)
-	if !ok {
-		return nil, errors.Errorf("recipe %s was selected though there is no image of %s for %s", c.Recipe.Name, c.Recipe.Backend, c.Recipe.Hardware)
-	}
+	s := c.server(r.Revision)
+	// Where the engine has no image, the recipe brings one of its own.
+	image, _ := c.Engine.Image(c.Accelerator)
 	if r.Image != nil {
 		image = r.Image(c, image)
 	}
+	image = engine.ReplaceImage(image, c.Recipe.Image.Repository, c.Recipe.Image.Tag)
+	if image == "" {
+		return nil, errors.Errorf("recipe %s was selected though there is no image of %s for %s", c.Recipe.Name, c.Recipe.Backend, c.Recipe.Hardware)
+	}
 	out := &v1alpha1.SelectedRecipe{
 		Name:      c.Recipe.Name,
+		Namespace: c.Recipe.Namespace,
 		Source:    c.Recipe.Source.String(),
 		Hardware:  c.Recipe.Hardware,
 		GPUCount:  c.Configuration.GPUCount,
@@ -199,7 +198,13 @@ func snapshot(d Decision, r Request, key string) (*v1alpha1.SelectedRecipe, erro
 }
 
 func sameConfiguration(a, b *v1alpha1.SelectedRecipe) bool {
-	return a.Name == b.Name && a.Source == b.Source && a.GPUCount == b.GPUCount
+	return a.Name == b.Name && a.Namespace == b.Namespace && a.Source == b.Source && a.GPUCount == b.GPUCount
+}
+
+// isPinned says whether a candidate is the configuration of the recipe that runs.
+func isPinned(c Candidate, s *v1alpha1.SelectedRecipe) bool {
+	return c.Recipe.Name == s.Name && c.Recipe.Namespace == s.Namespace &&
+		c.Recipe.Source.String() == s.Source && c.Configuration.GPUCount == s.GPUCount
 }
 
 // equal compares snapshots as they are stored: one of them was.
@@ -216,7 +221,7 @@ func equal(a, b *v1alpha1.Snapshot) (bool, error) {
 }
 
 // candidates for a status. Selected is what runs, be it the best or not.
-func candidates(d Decision, runs *v1alpha1.SelectedRecipe) []v1alpha1.Candidate {
+func candidates(d Decision, running *v1alpha1.SelectedRecipe) []v1alpha1.Candidate {
 	out := make([]v1alpha1.Candidate, 0, min(maxCandidates, len(d.Candidates)))
 	for _, c := range d.Candidates[:min(maxCandidates, len(d.Candidates))] {
 		v := v1alpha1.Candidate{
@@ -229,8 +234,8 @@ func candidates(d Decision, runs *v1alpha1.SelectedRecipe) []v1alpha1.Candidate 
 			Reason:    c.Reason,
 			Message:   c.Message,
 		}
-		if runs != nil {
-			isRunning := c.Recipe.Name == runs.Name && c.Configuration.GPUCount == runs.GPUCount
+		if running != nil {
+			isRunning := isPinned(c, running)
 			switch {
 			case isRunning && c.Verdict == VerdictEligible:
 				v.Verdict, v.Reason, v.Message = string(VerdictSelected), "Pinned", "keeps running though another is better now"

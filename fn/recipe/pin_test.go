@@ -89,7 +89,7 @@ func TestSettleFirst(t *testing.T) {
 		Recipe: &v1alpha1.SelectedRecipe{
 			Name: "a", Source: "Builtin", Hardware: "MI300X", GPUCount: 1, Precision: "bfloat16", Backend: "vllm",
 			Image: "vllm/vllm-openai-rocm:v0.22.1", Reason: why,
-			Memory: &v1alpha1.GPUMemory{RequiredGiBPerGPU: "68.6", AvailableGiBPerGPU: "176.6", MaxConcurrentSequences: 55},
+			Memory: &v1alpha1.GPUMemory{RequiredGiBPerGPU: "68.6", AvailableGiBPerGPU: "172.8", MaxConcurrentSequences: 53},
 			Snapshot: &v1alpha1.Snapshot{
 				Selection: "b4ac78d405f57964", Model: testModel, Revision: "main",
 				Image:   "vllm/vllm-openai-rocm:v0.22.1",
@@ -139,12 +139,12 @@ func TestSettle(t *testing.T) {
 		whyA = "chose a on 1 GPU of MI300X (bfloat16, vllm), the only candidate"
 		whyB = "chose b on 1 GPU of MI355X (bfloat16, vllm), the only candidate"
 		both = "chose b on 1 GPU of MI355X (bfloat16, vllm), the best of 2 candidates for throughput; next best is a on 1 GPU of MI300X, " +
-			"which lost because its GPUs together have less memory bandwidth (an estimate of throughput)"
+			"which lost because its GPUs together have less memory bandwidth (an estimate of throughput), in TB/s: 5.3 against 8.0"
 		chooseB   = "b 1 Selected Best: best for throughput"
 		chooseA   = "a 1 Selected Best: best for throughput"
 		pinnedA   = "a 1 Selected Pinned: keeps running though another is better now"
 		betterB   = "b 1 Eligible BetterThanPinned: is better than what runs; set recipe.upgradePolicy to Automatic to use it"
-		lostA     = "a 1 Eligible Outranked: its GPUs together have less memory bandwidth (an estimate of throughput)"
+		lostA     = "a 1 Eligible Outranked: its GPUs together have less memory bandwidth (an estimate of throughput), in TB/s: 5.3 against 8.0"
 		image     = "vllm/vllm-openai-rocm:v0.22.1"
 		platforms = "registry.example.org/vllm:v1"
 	)

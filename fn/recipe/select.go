@@ -39,7 +39,11 @@ func Select(recipes []Recipe, want Constraints, facts *model.Facts) Decision {
 		for _, c := range r.Configurations {
 			cands = append(cands, judge(r, c, want, facts))
 		}
+		if c, ok := wished(r, want, facts); ok {
+			cands = append(cands, c)
+		}
 	}
+	shadow(cands)
 
 	cs := criteria(want.Objective)
 	slices.SortFunc(cands, order(cs))
@@ -66,7 +70,7 @@ func Select(recipes []Recipe, want Constraints, facts *model.Facts) Decision {
 		c.Reason = reasonOutranked
 		for _, cr := range cs {
 			if cr.compare(*best, *c) != 0 {
-				c.Message = cr.lost
+				c.Message = cr.why(*best, *c)
 				break
 			}
 		}
@@ -75,6 +79,45 @@ func Select(recipes []Recipe, want Constraints, facts *model.Facts) Decision {
 	d.Selected, d.Reason = best, v1alpha1.ReasonSelected
 	d.Message = summary(cands, eligible, want)
 	return d
+}
+
+// wished is the candidate that a recipe has none of, because a model does not
+// fit into the memory of as many GPUs as are asked for. It tells why.
+func wished(r Recipe, want Constraints, facts *model.Facts) (Candidate, bool) {
+	has := func(c Configuration) bool { return c.GPUCount == want.GPUCount }
+	if want.GPUCount == 0 || len(r.Configurations) == 0 || slices.ContainsFunc(r.Configurations, has) {
+		return Candidate{}, false
+	}
+	c := slices.MinFunc(r.Configurations, func(a, b Configuration) int { return int(a.GPUCount) - int(b.GPUCount) })
+	c.GPUCount, c.Recommended, c.Performance = want.GPUCount, false, Performance{}
+	cand := judge(r, c, want, facts)
+	return cand, cand.Reason == reasonInsufficientMemory
+}
+
+// shadow the recipes for which there is one of the same kind from a source of
+// higher precedence that can run.
+func shadow(cands []Candidate) {
+	type kind struct {
+		hardware  v1alpha1.Hardware
+		precision v1alpha1.Precision
+		backend   v1alpha1.Backend
+	}
+	of := func(c Candidate) kind { return kind{c.Recipe.Hardware, c.Recipe.Precision, c.Recipe.Backend} }
+	highest := map[kind]Source{}
+	for _, c := range cands {
+		if c.Verdict == VerdictEligible {
+			highest[of(c)] = max(highest[of(c)], c.Recipe.Source)
+		}
+	}
+	for i := range cands {
+		if c := &cands[i]; c.Verdict == VerdictEligible && c.Recipe.Source < highest[of(*c)] {
+			c.Verdict, c.Reason = VerdictRejected, reasonShadowed
+			c.Message = "a recipe of your own for the same hardware, precision and backend takes its place"
+			if highest[of(*c)] == SourceCluster {
+				c.Message = "a recipe of the platform for the same hardware, precision and backend takes its place"
+			}
+		}
+	}
 }
 
 func objective(o v1alpha1.Objective) string {

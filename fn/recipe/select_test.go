@@ -105,12 +105,12 @@ func TestSelect(t *testing.T) {
 				Selected: &judged{"b", 1, VerdictSelected, "Best", "best for throughput"},
 				Candidates: []judged{
 					{"b", 1, VerdictSelected, "Best", "best for throughput"},
-					{"a", 1, VerdictEligible, "Outranked", "its GPUs together have less memory bandwidth (an estimate of throughput)"},
-					{"c", 1, VerdictRejected, "InsufficientGPUMemory", "1 GPU of MI210 is not enough: 60.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 74.6 GiB on each GPU, and 58.9 GiB are usable"},
+					{"a", 1, VerdictEligible, "Outranked", "its GPUs together have less memory bandwidth (an estimate of throughput), in TB/s: 5.3 against 8.0"},
+					{"c", 1, VerdictRejected, "InsufficientGPUMemory", "1 GPU is not enough: 60.0 GiB of weights + 8.0 GiB of KV cache for one sequence of 32768 tokens need 74.6 GiB per GPU > 57.6 GiB usable of 64 GiB on MI210; the smallest count that fits is 2"},
 				},
 				Reason: v1alpha1.ReasonSelected,
 				Message: "chose b on 1 GPU of MI355X (bfloat16, vllm), the best of 3 candidates for throughput; " +
-					"next best is a on 1 GPU of MI300X, which lost because its GPUs together have less memory bandwidth (an estimate of throughput); " +
+					"next best is a on 1 GPU of MI300X, which lost because its GPUs together have less memory bandwidth (an estimate of throughput), in TB/s: 5.3 against 8.0; " +
 					"1 cannot run here or does not meet the constraints",
 			},
 		},
@@ -225,12 +225,12 @@ func TestSelect(t *testing.T) {
 			},
 			want: choice{
 				Candidates: []judged{
-					{"a", 1, VerdictRejected, "InsufficientGPUMemory", "1 GPU of MI210 is not enough: 60.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 74.6 GiB on each GPU, and 58.9 GiB are usable"},
-					{"b", 1, VerdictRejected, "InsufficientGPUMemory", "1 GPU of MI210 is not enough: 55.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 69.2 GiB on each GPU, and 58.9 GiB are usable"},
+					{"a", 1, VerdictRejected, "InsufficientGPUMemory", "1 GPU is not enough: 60.0 GiB of weights + 8.0 GiB of KV cache for one sequence of 32768 tokens need 74.6 GiB per GPU > 57.6 GiB usable of 64 GiB on MI210; the smallest count that fits is 2"},
+					{"b", 1, VerdictRejected, "InsufficientGPUMemory", "1 GPU is not enough: 55.0 GiB of weights + 8.0 GiB of KV cache for one sequence of 32768 tokens need 69.2 GiB per GPU > 57.6 GiB usable of 64 GiB on MI210; the smallest count that fits is 2"},
 				},
 				Reason: v1alpha1.ReasonInsufficientGPUMemory,
-				Message: `no recipe for model "example/model" can run; nearest is b on 1 GPU of MI210, but 1 GPU of MI210 is not enough: ` +
-					`55.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 69.2 GiB on each GPU, and 58.9 GiB are usable; ` +
+				Message: `no recipe for model "example/model" can run; nearest is b on 1 GPU of MI210, but 1 GPU is not enough: ` +
+					`55.0 GiB of weights + 8.0 GiB of KV cache for one sequence of 32768 tokens need 69.2 GiB per GPU > 57.6 GiB usable of 64 GiB on MI210; the smallest count that fits is 2; ` +
 					`use hardware with more memory, or a smaller model`,
 			},
 		},
@@ -242,12 +242,12 @@ func TestSelect(t *testing.T) {
 			},
 			want: choice{
 				Candidates: []judged{
-					{"a", 1, VerdictRejected, "InsufficientGPUMemory", "1 GPU of MI210 is not enough: 60.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 74.6 GiB on each GPU, and 58.9 GiB are usable"},
+					{"a", 1, VerdictRejected, "InsufficientGPUMemory", "1 GPU is not enough: 60.0 GiB of weights + 8.0 GiB of KV cache for one sequence of 32768 tokens need 74.6 GiB per GPU > 57.6 GiB usable of 64 GiB on MI210; the smallest count that fits is 2"},
 					{"a", 2, VerdictRejected, "ConstraintNotMet", "runs on 2 GPUs, but 1 GPU is asked for"},
 				},
 				Reason: v1alpha1.ReasonInsufficientGPUMemory,
-				Message: `no recipe for model "example/model" can run; nearest is a on 1 GPU of MI210, but 1 GPU of MI210 is not enough: ` +
-					`60.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 74.6 GiB on each GPU, and 58.9 GiB are usable; ` +
+				Message: `no recipe for model "example/model" can run; nearest is a on 1 GPU of MI210, but 1 GPU is not enough: ` +
+					`60.0 GiB of weights + 8.0 GiB of KV cache for one sequence of 32768 tokens need 74.6 GiB per GPU > 57.6 GiB usable of 64 GiB on MI210; the smallest count that fits is 2; ` +
 					`ask for more GPUs or hardware with more memory, or use a smaller model`,
 			},
 		},
@@ -260,11 +260,11 @@ func TestSelect(t *testing.T) {
 			want: choice{
 				Candidates: []judged{
 					{"a", 1, VerdictRejected, "HardwareNotInInventory", "the cluster has no MI355X"},
-					{"b", 1, VerdictRejected, "InsufficientGPUMemory", "1 GPU of MI210 is not enough: 60.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 74.6 GiB on each GPU, and 58.9 GiB are usable"},
+					{"b", 1, VerdictRejected, "InsufficientGPUMemory", "1 GPU is not enough: 60.0 GiB of weights + 8.0 GiB of KV cache for one sequence of 32768 tokens need 74.6 GiB per GPU > 57.6 GiB usable of 64 GiB on MI210; the smallest count that fits is 2"},
 				},
 				Reason: v1alpha1.ReasonInsufficientGPUMemory,
-				Message: `no recipe for model "example/model" can run; nearest is b on 1 GPU of MI210, but 1 GPU of MI210 is not enough: ` +
-					`60.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 74.6 GiB on each GPU, and 58.9 GiB are usable; ` +
+				Message: `no recipe for model "example/model" can run; nearest is b on 1 GPU of MI210, but 1 GPU is not enough: ` +
+					`60.0 GiB of weights + 8.0 GiB of KV cache for one sequence of 32768 tokens need 74.6 GiB per GPU > 57.6 GiB usable of 64 GiB on MI210; the smallest count that fits is 2; ` +
 					`use hardware with more memory, or a smaller model`,
 			},
 		},
@@ -292,7 +292,7 @@ func TestSelect(t *testing.T) {
 				Candidates: []judged{{"a", 1, VerdictSelected, "Best", "best for throughput"}},
 				Reason:     v1alpha1.ReasonSelected,
 				Message: "chose a on 1 GPU of MI210 (bfloat16, vllm), the only candidate; the memory check was skipped, though " +
-					"60.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 74.6 GiB on each GPU, and 58.9 GiB are usable",
+					"60.0 GiB of weights + 8.0 GiB of KV cache for one sequence of 32768 tokens need 74.6 GiB per GPU > 57.6 GiB usable of 64 GiB",
 			},
 		},
 		"SkipMemoryCheckInVain": {
@@ -374,9 +374,9 @@ func TestSelectRejections(t *testing.T) {
 				f.WeightsGiB["bfloat16"] = 600
 				return f
 			}(),
-			want: judged{"a", 2, VerdictRejected, "InsufficientGPUMemory", "2 GPUs of MI210 are not enough: 600.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 327.6 GiB on each GPU, and 58.9 GiB are usable"},
-			message: `no recipe for model "example/model" can run; nearest is a on 2 GPUs of MI210, but 2 GPUs of MI210 are not enough: ` +
-				`600.0 GiB of weights and 8.0 GiB of KV cache for one sequence need 327.6 GiB on each GPU, and 58.9 GiB are usable; use hardware with more memory, or a smaller model`,
+			want: judged{"a", 2, VerdictRejected, "InsufficientGPUMemory", "2 GPUs are not enough: 600 GiB of weights + 8.0 GiB of KV cache for one sequence of 32768 tokens need 327.6 GiB per GPU > 57.6 GiB usable of 64 GiB on MI210; no count that a node has fits"},
+			message: `no recipe for model "example/model" can run; nearest is a on 2 GPUs of MI210, but 2 GPUs are not enough: ` +
+				`600 GiB of weights + 8.0 GiB of KV cache for one sequence of 32768 tokens need 327.6 GiB per GPU > 57.6 GiB usable of 64 GiB on MI210; no count that a node has fits; use hardware with more memory, or a smaller model`,
 		},
 		"NotInInventory": {
 			reason:      "Hardware that the cluster does not have should not be chosen.",
@@ -426,37 +426,37 @@ func TestSelectFit(t *testing.T) {
 	}{
 		"Defaults": {
 			reason: "Without arguments the model's context and the engine's share should count.",
-			want:   "74.560 of 58.880",
+			want:   "74.560 of 57.600",
 		},
 		"MaxModelLen": {
 			reason: "A shorter context should take less.",
 			args:   []string{"--max-model-len", "8192"},
-			want:   "68.560 of 58.880",
+			want:   "68.560 of 57.600",
 		},
 		"Decimal": {
 			reason: "32k is 32000, as it is for vLLM.",
 			args:   []string{"--max-model-len=32k"},
-			want:   "74.372 of 58.880",
+			want:   "74.372 of 57.600",
 		},
 		"Binary": {
 			reason: "16K is 16384, as it is for vLLM.",
 			args:   []string{"--max_model_len", "16K"},
-			want:   "70.560 of 58.880",
+			want:   "70.560 of 57.600",
 		},
 		"NotANumber": {
 			reason: "A length that cannot be read should count as none.",
 			args:   []string{"--max-model-len", "long"},
-			want:   "74.560 of 58.880",
+			want:   "74.560 of 57.600",
 		},
 		"Negative": {
 			reason: "A length below one should count as none.",
 			args:   []string{"--max-model-len", "-1"},
-			want:   "74.560 of 58.880",
+			want:   "74.560 of 57.600",
 		},
 		"Zero": {
 			reason: "No sequence has no tokens.",
 			args:   []string{"--max-model-len", "0"},
-			want:   "74.560 of 58.880",
+			want:   "74.560 of 57.600",
 		},
 		"UtilizationOfAll": {
 			reason: "A recipe may use all there is.",
@@ -466,7 +466,7 @@ func TestSelectFit(t *testing.T) {
 		"UtilizationOfNothing": {
 			reason: "A share that the engine refuses should not count.",
 			args:   []string{"--gpu-memory-utilization", "0"},
-			want:   "74.560 of 58.880",
+			want:   "74.560 of 57.600",
 		},
 		"Utilization": {
 			reason: "The recipe's own share should count.",
@@ -476,7 +476,7 @@ func TestSelectFit(t *testing.T) {
 		"UtilizationInPercent": {
 			reason: "A share that the engine refuses should not count.",
 			args:   []string{"--gpu-memory-utilization=95"},
-			want:   "74.560 of 58.880",
+			want:   "74.560 of 57.600",
 		},
 	}
 	for name, tc := range cases {
@@ -544,7 +544,7 @@ func TestOrder(t *testing.T) {
 			reason: "A user's recipe should go before a built-in one.",
 			better: with(recipeOn("z", "MI210", "int4", 8), func(r *Recipe) { r.Source = SourceBuiltin + 1 }),
 			worse:  recipeOn("a", "MI355X", "bfloat16", 1),
-			lost:   "its source has lower precedence",
+			lost:   "recipes of its source come later",
 		},
 		"Throughput": {
 			reason: "A recommended GPU count should give the best throughput.",
@@ -556,13 +556,13 @@ func TestOrder(t *testing.T) {
 			reason: "If none or both are recommended, bandwidth should be the estimate of throughput.",
 			better: recipeOn("z", "MI300X", "bfloat16", 2),
 			worse:  recipeOn("a", "MI355X", "bfloat16", 1),
-			lost:   "its GPUs together have less memory bandwidth (an estimate of throughput)",
+			lost:   "its GPUs together have less memory bandwidth (an estimate of throughput), in TB/s",
 		},
 		"Latency": {
 			reason: "For latency bandwidth should count, whatever is recommended.", objective: v1alpha1.ObjectiveLatency,
 			better: recipeOn("z", "MI355X", "bfloat16", 8),
 			worse:  recommend(recipeOn("a", "MI355X", "bfloat16", 1), 1),
-			lost:   "its GPUs together have less memory bandwidth (an estimate of latency)",
+			lost:   "its GPUs together have less memory bandwidth (an estimate of latency), in TB/s",
 		},
 		"Cost": {
 			reason: "For cost the fewest GPUs should count, whatever is recommended.", objective: v1alpha1.ObjectiveCost,
