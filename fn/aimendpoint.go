@@ -64,7 +64,7 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 		return err
 	}
 
-	outcome, err := choose(e, xr, in, before, live)
+	outcome, err := choose(log, req, rsp, e, xr, in, before, live)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func into[T any](o object.Live) (*T, error) {
 }
 
 // choose which recipe runs.
-func choose(e endpoint.Endpoint, xr composite, in *v1beta1.Input, before v1alpha1.AIMEndpointStatus, live endpoint.Live) (recipe.Outcome, error) {
+func choose(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, xr composite, in *v1beta1.Input, before v1alpha1.AIMEndpointStatus, live endpoint.Live) (recipe.Outcome, error) {
 	s := e.Spec
 	want := recipe.Constraints{
 		Model:           s.Model.ID,
@@ -175,10 +175,12 @@ func choose(e endpoint.Endpoint, xr composite, in *v1beta1.Input, before v1alpha
 		Objective:       s.Recipe.Objective,
 		SkipMemoryCheck: xr.annotation(annotationSkipMemoryCheck) == "true",
 	}
-	for _, i := range in.Inventory {
-		want.Inventory = append(want.Inventory, recipe.Node{Hardware: i.Hardware, GPUs: i.GPUsPerNode})
+	nodes, unusable, err := inventoryOf(req, rsp, in)
+	if err != nil {
+		return recipe.Outcome{}, err
 	}
-	recipes, err := recipe.Builtin(want.Model)
+	want.Inventory = nodes
+	cat, err := catalogOf(log, req, rsp, xr, in, e.Namespace, s.Recipe.CustomRecipe, &want)
 	if err != nil {
 		return recipe.Outcome{}, err
 	}
@@ -190,8 +192,13 @@ func choose(e endpoint.Endpoint, xr composite, in *v1beta1.Input, before v1alpha
 	if known {
 		f = &facts
 	}
-	d := recipe.Select(recipes, want, f)
-	if d.Reason == v1alpha1.ReasonNoRecipeForModel {
+	d := recipe.Select(cat.recipes, want, f)
+	switch {
+	case cat.unusable != "":
+		d = recipe.Decision{Reason: cat.reason, Message: cat.unusable}
+	case unusable != "":
+		d = recipe.Decision{Reason: v1alpha1.ReasonNoRecipeMatches, Message: unusable}
+	case d.Reason == v1alpha1.ReasonNoRecipeForModel:
 		advice, err := suggest(want.Model)
 		if err != nil {
 			return recipe.Outcome{}, err
@@ -203,9 +210,16 @@ func choose(e endpoint.Endpoint, xr composite, in *v1beta1.Input, before v1alpha
 		Revision:    s.Model.Revision,
 		Policy:      s.Recipe.UpgradePolicy,
 		Pinned:      before.SelectedRecipe,
-		Running:     live.Serving(),
+		Running:     live.Serving() || onItsWay(before, live),
 		Image:       func(c recipe.Candidate, image string) string { return engineImage(in, c, image) },
 	})
+}
+
+// onItsWay says whether a workload is on its way: loading a model can take an
+// hour, which is not to be thrown away.
+func onItsWay(before v1alpha1.AIMEndpointStatus, live endpoint.Live) bool {
+	return live.Deployment != nil && before.Phase == v1alpha1.PhaseStarting &&
+		(before.Reason == string(v1alpha1.ReasonStarting) || before.Reason == string(v1alpha1.ReasonRolloutInProgress))
 }
 
 // suggest models that the user may have meant.
@@ -222,7 +236,7 @@ func suggest(id string) (string, error) {
 	if len(near) > 0 {
 		return fmt.Sprintf("; did you mean %s? Set spec.model.id to it", strings.Join(near, " or ")), nil
 	}
-	return fmt.Sprintf("; set spec.model.id to one of %s", strings.Join(all, ", ")), nil
+	return fmt.Sprintf("; set spec.model.id to one of %s, or create an AIMRecipe for it", strings.Join(all, ", ")), nil
 }
 
 // engineImage is the platform's image of an engine, if it has one. One for the
@@ -333,6 +347,10 @@ func wrap(e endpoint.Endpoint, live endpoint.Live, g object.Generation, in *v1be
 			o.Policy = object.PolicyPartial
 		case m.Retain:
 			o.Policy = object.PolicyRetain
+		}
+		if rec := e.Recipe; m.Role == endpoint.RoleConfig && rec.Source != recipe.SourceBuiltin.String() {
+			// Recipes count and protect by this label.
+			o.Labels = map[string]string{labelUsesRecipe: recipeLabel(recipe.Reference{Namespace: rec.Namespace, Name: rec.Name})}
 		}
 		if m.Role == endpoint.RoleCache {
 			// A volume that outlives its endpoint is found again by an Object of

@@ -18,7 +18,12 @@ const (
 	condNoService = "ServiceReady=FALSE Starting: the Service is being created"
 	condNoRecipe  = "WorkloadReady=FALSE Starting: nothing runs until a recipe is selected"
 
-	models = "Qwen/Qwen3-32B, Qwen/Qwen3-8B, meta-llama/Llama-3.1-70B-Instruct, meta-llama/Llama-3.1-8B-Instruct, openai/gpt-oss-120b"
+	models = "Qwen/Qwen2.5-72B-Instruct, Qwen/Qwen2.5-7B-Instruct, Qwen/Qwen3-235B-A22B, Qwen/Qwen3-30B-A3B, Qwen/Qwen3-32B, Qwen/Qwen3-8B, " +
+		"amd/Llama-3.1-405B-Instruct-FP8-KV, amd/Llama-3.1-70B-Instruct-FP8-KV, deepseek-ai/DeepSeek-R1-0528, deepseek-ai/DeepSeek-V3.1, google/gemma-3-27b-it, " +
+		"meta-llama/Llama-3.1-405B-Instruct, meta-llama/Llama-3.1-70B-Instruct, meta-llama/Llama-3.1-8B-Instruct, meta-llama/Llama-3.3-70B-Instruct, " +
+		"meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8, meta-llama/Llama-4-Scout-17B-16E-Instruct, microsoft/phi-4, mistralai/Mistral-Small-24B-Instruct-2501, " +
+		"mistralai/Mistral-Small-3.1-24B-Instruct-2503, mistralai/Mistral-Small-3.2-24B-Instruct-2506, mistralai/Mixtral-8x7B-Instruct-v0.1, " +
+		"openai/gpt-oss-120b, openai/gpt-oss-20b, or create an AIMRecipe for it"
 )
 
 // Connection details of xrChat's endpoint.
@@ -145,8 +150,7 @@ func TestUnanswered(t *testing.T) {
 		t.Errorf("There may be another first call: -want results, +got results:\n%s", diff)
 	}
 
-	req := w.request()
-	req.RequiredResources = w.find(asked.GetRequirements().GetResources())
+	req := w.settle(t)
 	for k, v := range req.GetRequiredResources() {
 		if len(v.GetItems()) > 0 {
 			t.Fatalf("%s should be answered with nothing", k)
@@ -158,8 +162,7 @@ func TestUnanswered(t *testing.T) {
 
 	// An answer to some of the questions is not one to all of them.
 	for k := range req.GetRequiredResources() {
-		some := w.request()
-		some.RequiredResources = w.find(asked.GetRequirements().GetResources())
+		some := w.settle(t)
 		delete(some.GetRequiredResources(), k)
 		if got := digestOf(run(t, some)).Resources; len(got) != 0 {
 			t.Errorf("f.RunFunction(...): %v are desired before Crossplane has looked for %s", got, k)

@@ -80,3 +80,14 @@ func (c composite) target() (string, string) {
 	}
 	return "", c.name()
 }
+
+// condition of a type: its message.
+func (c composite) condition(typ string) string {
+	for _, v := range c.field("status", "conditions").GetListValue().GetValues() {
+		f := v.GetStructValue().GetFields()
+		if f["type"].GetStringValue() == typ {
+			return f["message"].GetStringValue()
+		}
+	}
+	return ""
+}

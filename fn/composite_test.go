@@ -136,7 +136,11 @@ func TestGenerations(t *testing.T) {
 					t.Errorf("%s\n%s: is named %s, though nobody needs to find it again", tc.reason, n, got)
 				}
 			}
-			for _, s := range rsp.GetRequirements().GetResources() {
+			for k, s := range rsp.GetRequirements().GetResources() {
+				if strings.HasPrefix(k, "recipes-") {
+					// A label has the namespace: Objects of claims have none.
+					continue
+				}
 				if diff := cmp.Diff(tc.want.namespace, s.GetNamespace()); diff != "" {
 					t.Errorf("%s\nf.RunFunction(...): -want required namespace, +got required namespace:\n%s", tc.reason, diff)
 				}

@@ -13,6 +13,7 @@ import (
 	"github.com/crossplane/function-sdk-go/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/crossplane/function-sdk-go/response"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
@@ -50,14 +51,17 @@ func handlers() map[string]handler {
 	return map[string]handler{
 		v1alpha1.KindXAIMEndpoint: composeEndpoint,
 		v1alpha1.KindAIMEndpoint:  composeEndpoint,
+		v1alpha1.KindXAIMRecipe:   composeRecipe,
+		v1alpha1.KindAIMRecipe:    composeRecipe,
 	}
 }
 
 // RunFunction is a pure function of its request: it asks nobody, reads no
 // clock, and returns the same response for the same request.
 func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (rsp *fnv1.RunFunctionResponse, err error) {
-	log := f.log.WithValues("tag", req.GetMeta().GetTag())
-	log.Debug("Running function")
+	xr := composite{raw: req.GetObserved().GetComposite().GetResource()}
+	log := f.log.WithValues("tag", req.GetMeta().GetTag(), "xr-kind", xr.kind(), "xr-name", xr.name())
+	log.Debug("Running function", "request-bytes", proto.Size(req))
 
 	// A composite that trips over a mistake of ours must not take those of
 	// everybody else with it.
@@ -81,7 +85,6 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 		rsp.Desired.Resources = map[string]*fnv1.Resource{}
 	}
 
-	xr := composite{raw: req.GetObserved().GetComposite().GetResource()}
 	handle, ok := handlers()[xr.kind()]
 	if !ok || xr.apiVersion() != v1alpha1.GroupVersion.String() {
 		response.Fatal(rsp, errors.Errorf("cannot compose a %q of %q: this function composes %s of %q", xr.kind(), xr.apiVersion(), kinds(), v1alpha1.GroupVersion))
@@ -90,13 +93,12 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 
 	in, err := inputOf(req)
 	if err != nil {
-		fatal(rsp, errors.Wrap(err, "cannot use the input of this pipeline step"))
+		fatal(rsp, xr, errors.Wrap(err, "cannot use the input of this pipeline step"))
 		return rsp, nil
 	}
 
-	log = log.WithValues("xr-kind", xr.kind(), "xr-name", xr.name())
 	if err := handle(log, req, rsp, xr, in); err != nil {
-		fatal(rsp, err)
+		fatal(rsp, xr, err)
 	}
 	if xr.unresponsive() {
 		rsp.Meta.Ttl = durationpb.New(ttlUnresponsive)
@@ -105,14 +107,19 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 }
 
 // fatal ends the run, and tells the claim, which a Fatal result does not reach.
-func fatal(rsp *fnv1.RunFunctionResponse, err error) {
-	response.ConditionFalse(rsp, string(v1alpha1.ConditionWorkloadReady), string(v1alpha1.ReasonApplyFailed)).
-		WithMessage(fmt.Sprintf("%v; what runs stays as it is", err)).TargetCompositeAndClaim()
+func fatal(rsp *fnv1.RunFunctionResponse, xr composite, err error) {
+	condition, stays := v1alpha1.ConditionWorkloadReady, "what runs stays as it is"
+	if xr.kind() == v1alpha1.KindAIMRecipe || xr.kind() == v1alpha1.KindXAIMRecipe {
+		condition, stays = v1alpha1.ConditionValid, "its entry in the catalog stays as it is"
+	}
+	response.ConditionFalse(rsp, string(condition), string(v1alpha1.ReasonApplyFailed)).
+		WithMessage(fmt.Sprintf("%v; %s", err, stays)).TargetCompositeAndClaim()
 	response.Fatal(rsp, err)
 }
 
 func kinds() string {
-	return strings.Join(slices.Sorted(maps.Keys(handlers())), " and ")
+	ks := slices.Sorted(maps.Keys(handlers()))
+	return strings.Join(ks[:len(ks)-1], ", ") + " and " + ks[len(ks)-1]
 }
 
 // eventf tells of an event of the composite and its claim. Callers send one on a transition only:

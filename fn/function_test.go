@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,7 +64,7 @@ func TestRunFunctionFatal(t *testing.T) {
 		"EmptyRequest": {
 			reason: "A request without a composite should say what we compose, not panic.",
 			args:   args{req: &fnv1.RunFunctionRequest{Meta: &fnv1.RequestMeta{Tag: "t"}}},
-			want: want{rsp: fatal(`cannot compose a "" of "": this function composes AIMEndpoint and XAIMEndpoint of "aim.engine.amd.com/v1alpha1"`,
+			want: want{rsp: fatal(`cannot compose a "" of "": this function composes AIMEndpoint, AIMRecipe, XAIMEndpoint and XAIMRecipe of "aim.engine.amd.com/v1alpha1"`,
 				nothing)},
 		},
 		"UnknownKind": {
@@ -77,7 +78,7 @@ func TestRunFunctionFatal(t *testing.T) {
 				}`)}},
 				Desired: earlier(),
 			}},
-			want: want{rsp: fatal(`cannot compose a "XTeapot" of "aim.engine.amd.com/v1alpha1": this function composes AIMEndpoint and XAIMEndpoint of "aim.engine.amd.com/v1alpha1"`,
+			want: want{rsp: fatal(`cannot compose a "XTeapot" of "aim.engine.amd.com/v1alpha1": this function composes AIMEndpoint, AIMRecipe, XAIMEndpoint and XAIMRecipe of "aim.engine.amd.com/v1alpha1"`,
 				earlier())},
 		},
 		"UnknownVersion": {
@@ -89,7 +90,7 @@ func TestRunFunctionFatal(t *testing.T) {
 					"kind": "XAIMEndpoint"
 				}`)}},
 			}},
-			want: want{rsp: fatal(`cannot compose a "XAIMEndpoint" of "aim.engine.amd.com/v2": this function composes AIMEndpoint and XAIMEndpoint of "aim.engine.amd.com/v1alpha1"`,
+			want: want{rsp: fatal(`cannot compose a "XAIMEndpoint" of "aim.engine.amd.com/v2": this function composes AIMEndpoint, AIMRecipe, XAIMEndpoint and XAIMRecipe of "aim.engine.amd.com/v1alpha1"`,
 				nothing)},
 		},
 		"InvalidSpec": {
@@ -249,16 +250,28 @@ func TestRequirements(t *testing.T) {
 
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			w := tc.world(t)
-			rsp := run(t, w.request())
-			if diff := cmp.Diff(tc.want, rsp.GetRequirements(), protocmp.Transform()); diff != "" {
-				t.Errorf("%s\nf.RunFunction(...): -want requirements, +got requirements:\n%s", tc.reason, diff)
+			// That an answer does not change the question in the end, or
+			// Crossplane would never get there, is seen by reconcile.
+			rsp := tc.world(t).reconcile(t)
+			got := rsp.GetRequirements()
+			catalog := map[string]*fnv1.ResourceSelector{}
+			all := []map[string]*fnv1.ResourceSelector{got.GetResources(), got.GetExtraResources()} //nolint:staticcheck // What Crossplane before 2.2 knows.
+			for _, selectors := range all {
+				for k, s := range selectors {
+					if strings.HasPrefix(k, "recipes-") {
+						catalog[k] = s
+						delete(selectors, k)
+					}
+				}
 			}
-			// An answer must not change the question, or Crossplane never gets
-			// to the end of it.
-			again := w.reconcile(t)
-			if diff := cmp.Diff(rsp.GetRequirements(), again.GetRequirements(), protocmp.Transform()); diff != "" {
-				t.Errorf("%s\nf.RunFunction(...): -requirements before, +requirements after they were met:\n%s", tc.reason, diff)
+			if len(catalog) != 2 {
+				t.Errorf("%s\nf.RunFunction(...): an endpoint asks for the recipes of its namespace, and for those of the platform: %v", tc.reason, catalog)
+			}
+			if tc.want == nil {
+				tc.want = &fnv1.Requirements{}
+			}
+			if diff := cmp.Diff(tc.want, got, protocmp.Transform()); diff != "" {
+				t.Errorf("%s\nf.RunFunction(...): -want requirements, +got requirements:\n%s", tc.reason, diff)
 			}
 		})
 	}
@@ -469,6 +482,24 @@ func corpus(tb testing.TB) map[string]*fnv1.RunFunctionRequest {
 		return w
 	}
 	worlds := map[string]*world{
+		"Recipe":        recipeWorld(),
+		"RecipeInvalid": recipeWorld(`{"spec": {"hardware": "MI210", "precision": "fp8", "backend": "sglang"}}`),
+		"RecipeOfAll": recipeWorld(`{"spec": {
+			"priority": 3, "image": {"tag": "v1"}, "modelFacts": {"parametersBillion": 7.5, "layers": 32, "weightsGiB": 15},
+			"performance": {"expectedTokensPerSecond": 100, "expectedLatencyMs": 5},
+			"configurations": [{
+				"gpuCount": 2, "args": ["--dtype", "float8_e4m3", "--max-num-seqs=64", "--trust_remote_code", "true", "--compilation-config", "{}"],
+				"env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+				"resources": {"requests": {"cpu": "4", "memory": "64Gi", "amd.com/gpu": "2"}, "limits": {"memory": "128Gi"}}
+			}]
+		}}`),
+		"RecipeInUse":  with(recipeWorld(), func(w *world) { w.cluster = []*structpb.Struct{user(tb, "team-a", "one")} }),
+		"FromRecipe":   with(newWorld(), func(w *world) { w.cluster = entryOfMine(tb) }),
+		"CustomRecipe": with(newWorld(`{"spec": {"recipe": {"customRecipe": {"name": "mine"}}}}`), func(w *world) { w.cluster = entryOfMine(tb) }),
+		"Inventory": with(newWorld(), func(w *world) {
+			w.input = resource.MustStructJSON(`{"inventoryFrom": {"environmentConfig": "gpus"}, "recipeNamespaces": ["*"]}`)
+			w.cluster = []*structpb.Struct{resource.MustStructJSON(`{"apiVersion": "apiextensions.crossplane.io/v1beta1", "kind": "EnvironmentConfig", "metadata": {"name": "gpus"}, "data": {"inventory": [{"hardware": "MI300X", "gpusPerNode": 8}]}}`)}
+		}),
 		"Fresh":    newWorld(),
 		"FreshAll": newWorld(all),
 		"FreshOld": with(newWorld(all), func(w *world) { w.old = true }),

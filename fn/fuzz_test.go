@@ -28,6 +28,10 @@ import (
 func FuzzRunFunction(f *testing.F) {
 	reqs := corpus(f)
 	names := slices.Sorted(maps.Keys(reqs))
+	answers := []*structpb.Struct{
+		resource.MustStructJSON(podPending), resource.MustStructJSON(classExpandable), entryOfMine(f)[0], user(f, "team-a", "one"),
+		resource.MustStructJSON(`{"apiVersion": "apiextensions.crossplane.io/v1beta1", "kind": "EnvironmentConfig", "metadata": {"name": "gpus"}, "data": {"inventory": [{"hardware": "MI300X", "gpusPerNode": 8}]}}`),
+	}
 	for i := range names {
 		f.Add(uint8(i), uint8(0), uint64(0), "")
 		f.Add(uint8(i), uint8(1), uint64(i), "Qwen/Qwen3-8B")
@@ -37,7 +41,8 @@ func FuzzRunFunction(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, which, edits uint8, seed uint64, text string) {
 		req := proto.Clone(reqs[names[int(which)%len(names)]]).(*fnv1.RunFunctionRequest)
-		answer := resource.MustStructJSON([]string{podPending, classExpandable}[seed%2])
+		// What is edited must not be what is edited next.
+		answer := proto.Clone(answers[seed%uint64(len(answers))]).(*structpb.Struct)
 		e := &editor{rand: rand.New(rand.NewPCG(seed, uint64(which))), text: strings.ToValidUTF8(text, "?")}
 		targets := make([]*structpb.Struct, 0, 10)
 		targets = append(targets, req.GetObserved().GetComposite().GetResource(), req.GetObserved().GetComposite().GetResource(), req.GetInput())

@@ -303,7 +303,7 @@ func TestStatus(t *testing.T) {
 		"name": "qwen3-8b-mi300x-bfloat16-vllm", "source": "Builtin",
 		"hardware": "MI300X", "gpuCount": 1, "precision": "bfloat16", "backend": "vllm",
 		"image": "vllm/vllm-openai-rocm:v0.22.1",
-		"memory": {"requiredGiBPerGPU": "24.3", "availableGiBPerGPU": "176.6", "maxConcurrentSequences": 28},
+		"memory": {"requiredGiBPerGPU": "24.3", "availableGiBPerGPU": "172.8", "maxConcurrentSequences": 27},
 		"snapshot": {
 			"selection": "efd96e0e932e8dc3",
 			"model": "Qwen/Qwen3-8B",
@@ -405,8 +405,8 @@ func TestStatus(t *testing.T) {
 			w := runningWorld(t, patches(tc.spec)...)
 			w.provide(t, w.reconcile(t), tc.seen)
 			got := statusOf(w.reconcile(t))
-			if n := len(at(got, "candidates").GetListValue().GetValues()); n != 6 {
-				t.Errorf("%s\nThere are 6 candidates, the status has %d", tc.reason, n)
+			if n := len(at(got, "candidates").GetListValue().GetValues()); n != 10 {
+				t.Errorf("%s\nOf many candidates the status has ten, not %d", tc.reason, n)
 			}
 			if at(got, "selectedRecipe", "reason").GetStringValue() == "" {
 				t.Errorf("%s\nNothing explains the choice", tc.reason)

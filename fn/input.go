@@ -25,6 +25,9 @@ const (
 	diagnosisDisabled = "Disabled"
 )
 
+// allNamespaces in Input.RecipeNamespaces.
+const allNamespaces = "*"
+
 // maxID of a user or group, as Kubernetes takes it.
 const maxID = math.MaxInt32
 
@@ -85,6 +88,16 @@ func validate(in *v1beta1.Input) field.ErrorList {
 		errs = append(errs, field.NotSupported(field.NewPath("podDiagnosis"), in.PodDiagnosis, []string{diagnosisEnabled, diagnosisDisabled}))
 	}
 
+	if f := in.InventoryFrom; f != nil {
+		if msgs := validation.IsDNS1123Subdomain(f.EnvironmentConfig); len(msgs) > 0 {
+			errs = append(errs, field.Invalid(field.NewPath("inventoryFrom", "environmentConfig"), f.EnvironmentConfig, msgs[0]))
+		}
+	}
+	for i, ns := range in.RecipeNamespaces {
+		if msgs := validation.IsDNS1123Label(ns); ns != allNamespaces && len(msgs) > 0 {
+			errs = append(errs, field.Invalid(field.NewPath("recipeNamespaces").Index(i), ns, msgs[0]))
+		}
+	}
 	errs = append(errs, validateInventory(field.NewPath("inventory"), in.Inventory)...)
 	errs = append(errs, validateImages(field.NewPath("images"), in.Images)...)
 	errs = append(errs, validateTolerations(field.NewPath("tolerations"), in.Tolerations)...)

@@ -144,7 +144,7 @@ func TestInput(t *testing.T) {
 		},
 		"InventoryWithout": {
 			reason: "The user should hear of what the cluster does not have.",
-			spec:   anywhere,
+			spec:   `{"spec": {"model": {"id": "deepseek-ai/DeepSeek-V3.1"}, "recipe": {"hardware": null}}}`,
 			input:  `{"inventory": [{"hardware": "MI210", "gpusPerNode": 4}]}`,
 			want: map[string]any{
 				"xr status.reason":                 "NoRecipeMatches",

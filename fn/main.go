@@ -15,8 +15,10 @@ var version = "dev"
 
 // cli of this program.
 type cli struct {
-	Serve   serveCmd         `cmd:""                             default:"withargs"                                                        help:"Serve the composition function (the default)."`
+	Serve   serveCmd         `cmd:""                             default:"withargs"                                                                            help:"Serve the composition function (the default)."`
 	Plan    planCmd          `cmd:""                             help:"Show what would be chosen and composed for the manifests in files."`
+	Lint    lintCmd          `cmd:""                             help:"Check AIMRecipes and other manifests in files, and say what to do about what is found."`
+	Catalog catalogCmd       `cmd:""                             help:"List the built-in recipes."`
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,12 +11,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/crossplane/function-sdk-go/errors"
-	"github.com/crossplane/function-sdk-go/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
@@ -27,14 +21,10 @@ import (
 	"github.com/aim-engine/function-aim/input/v1beta1"
 )
 
-// maxIterations of a function until its requirements must be met: as many as
-// Crossplane allows.
-const maxIterations = 5
-
 // planCmd shows what the function would do, without a cluster.
 type planCmd struct {
-	Files  []string `arg:""         help:"Files of claims or composites, and of inputs of the function. - reads standard input."`
-	Output string   `default:"text" enum:"text,yaml,objects"                                                                     help:"What to print: text explains the choice, yaml prints the manifests that would be applied, objects prints the composed resources." short:"o"`
+	Files  []string `arg:""         help:"Files of claims or composites, of AIMRecipes and an inventory to choose from, and of an input of the function. - reads standard input."`
+	Output string   `default:"text" enum:"text,yaml,objects"                                                                                                                      help:"What to print: text explains the choice, yaml prints the manifests that would be applied, objects prints the composed resources." short:"o"`
 }
 
 // Run prints the plan of each composite in the files, in their order. It fails
@@ -53,30 +43,45 @@ func (c *planCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer) er
 		return err
 	}
 
-	var input *structpb.Struct
-	var xrs []*unstructured.Unstructured
+	w := offline{}
+	var xrs, recipes []*unstructured.Unstructured
 	for _, d := range docs {
-		if d.GroupVersionKind() == v1beta1.GroupVersion.WithKind("Input") {
-			if input, err = structOf(d.Object); err != nil {
+		switch gvk := d.GroupVersionKind(); {
+		case gvk == v1beta1.GroupVersion.WithKind("Input"):
+			if w.input, err = structOf(d.Object); err != nil {
 				return errors.Wrap(err, "cannot read the function's input")
 			}
 			continue
-		}
-		if !schemas.Knows(d.GroupVersionKind()) {
+		case gvk.GroupVersion().String() == environmentConfigAPIVersion && gvk.Kind == environmentConfigKind:
+			if err := w.add(d.Object); err != nil {
+				return err
+			}
+			continue
+		case !schemas.Knows(gvk):
 			return errors.Errorf("cannot plan a %s of %s: this function composes %s of %s", d.GetKind(), d.GetAPIVersion(), kinds(), v1alpha1.GroupVersion)
 		}
-		if err := schemas.Admit(ctx, d); err != nil {
+		if err := schemas.Admit(ctx, d.Unstructured); err != nil {
 			return errors.Wrapf(err, "%s %q is invalid", d.GetKind(), d.GetName())
 		}
-		xrs = append(xrs, compositeOf(d))
+		xr := compositeOf(d.Unstructured)
+		if xr.GetKind() == v1alpha1.KindXAIMRecipe {
+			recipes = append(recipes, xr)
+			continue
+		}
+		xrs = append(xrs, xr)
 	}
 	if len(xrs) == 0 {
-		return errors.New("there is nothing to plan: name a file with an AIMEndpoint")
+		return errors.New("there is nothing to plan: name a file with an AIMEndpoint; lint checks an AIMRecipe by itself")
+	}
+	for _, xr := range recipes {
+		if err := w.catalog(ctx, xr); err != nil {
+			return err
+		}
 	}
 
 	var failed []string
 	for _, xr := range xrs {
-		rsp, err := runToCompletion(ctx, xr, input)
+		rsp, err := w.run(ctx, xr)
 		if err != nil {
 			return err
 		}
@@ -92,47 +97,6 @@ func (c *planCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer) er
 		return errors.New(strings.Join(failed, "\n"))
 	}
 	return nil
-}
-
-// readAll documents of files.
-func readAll(files []string, stdin io.Reader) ([]*unstructured.Unstructured, error) {
-	var docs []*unstructured.Unstructured
-	for _, f := range files {
-		var b []byte
-		var err error
-		if f == "-" {
-			b, err = io.ReadAll(stdin)
-		} else {
-			b, err = os.ReadFile(f) //nolint:gosec // Reading the file that the user named is the point.
-		}
-		if err != nil {
-			return nil, errors.Wrapf(err, "cannot read %s", f)
-		}
-		r := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(b)))
-		for i := 1; ; i++ {
-			doc, err := r.Read()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return nil, errors.Wrapf(err, "cannot read document %d of %s", i, f)
-			}
-			u := &unstructured.Unstructured{}
-			j, err := yaml.YAMLToJSONStrict(doc)
-			if err == nil {
-				// The schema tells integers from other numbers.
-				err = kjson.UnmarshalCaseSensitivePreserveInts(j, &u.Object)
-			}
-			if err != nil {
-				return nil, errors.Wrapf(err, "cannot parse document %d of %s", i, f)
-			}
-			if len(u.Object) == 0 {
-				continue
-			}
-			docs = append(docs, u)
-		}
-	}
-	return docs, nil
 }
 
 // compositeOf a claim, as Crossplane would make it. The name is the claim's,
@@ -162,41 +126,6 @@ func compositeOf(d *unstructured.Unstructured) *unstructured.Unstructured {
 	spec["claimRef"] = map[string]any{"apiVersion": d.GetAPIVersion(), "kind": d.GetKind(), "namespace": ns, "name": d.GetName()}
 	xr.Object["spec"] = spec
 	return xr
-}
-
-// runToCompletion runs the function until its requirements are met, as
-// Crossplane would. Nothing that it requires exists.
-func runToCompletion(ctx context.Context, xr *unstructured.Unstructured, input *structpb.Struct) (*fnv1.RunFunctionResponse, error) {
-	s, err := structOf(xr.Object)
-	if err != nil {
-		return nil, errors.Wrapf(err, "cannot convert %s to protobuf", xr.GetKind())
-	}
-	f := &Function{log: logging.NewNopLogger()}
-	req := &fnv1.RunFunctionRequest{
-		Meta: &fnv1.RequestMeta{Capabilities: []fnv1.Capability{
-			fnv1.Capability_CAPABILITY_CAPABILITIES, fnv1.Capability_CAPABILITY_REQUIRED_RESOURCES,
-		}},
-		Observed:          &fnv1.State{Composite: &fnv1.Resource{Resource: s}},
-		Input:             input,
-		RequiredResources: map[string]*fnv1.Resources{},
-	}
-	for range maxIterations + 1 {
-		rsp, err := f.RunFunction(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		missing := false
-		for k := range rsp.GetRequirements().GetResources() {
-			if _, ok := req.GetRequiredResources()[k]; !ok {
-				req.RequiredResources[k] = &fnv1.Resources{}
-				missing = true
-			}
-		}
-		if !missing {
-			return rsp, nil
-		}
-	}
-	return nil, errors.Errorf("the requirements of %s %q did not settle in %d calls", xr.GetKind(), xr.GetName(), maxIterations+1)
 }
 
 // reasonOf a composite without a plan.

@@ -210,7 +210,7 @@ func TestPlan(t *testing.T) {
 			output: "text",
 			stdin:  "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: chat}\n",
 			args:   []string{"-"},
-			want:   want{err: "cannot plan a Deployment of apps/v1: this function composes AIMEndpoint and XAIMEndpoint of aim.engine.amd.com/v1alpha1"},
+			want:   want{err: "cannot plan a Deployment of apps/v1: this function composes AIMEndpoint, AIMRecipe, XAIMEndpoint and XAIMRecipe of aim.engine.amd.com/v1alpha1"},
 		},
 		"BadYAML": {
 			reason: "Which document of which file.",
@@ -256,11 +256,11 @@ func TestPlan(t *testing.T) {
 		"NoPlanWithCandidates": {
 			reason: "Each candidate says why it cannot be.",
 			output: "text",
-			stdin:  strings.Replace(talk, "spec:", "spec:\n  recipe: {hardware: MI210}", 1),
+			stdin:  strings.Replace(talk, "spec:", "spec:\n  recipe: {precision: int8}", 1),
 			args:   []string{"-"},
 			want: want{
-				lines: []string{"qwen3-32b-mi300x-bfloat16-vllm  1     MI300X    bfloat16   vllm     Rejected  runs on MI300X, but hardware MI210 is asked for"},
-				err:   `talk: NoRecipeMatches: no recipe for model "Qwen/Qwen3-32B" has hardware MI210`,
+				lines: []string{"qwen3-32b-mi300x-bfloat16-vllm    1     MI300X    bfloat16   vllm     Rejected  runs at precision bfloat16, but int8 is asked for"},
+				err:   `talk: NoRecipeMatches: no recipe for model "Qwen/Qwen3-32B" has precision int8`,
 			},
 		},
 	}

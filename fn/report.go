@@ -88,7 +88,7 @@ func (r report) write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespons
 		switch c.Type {
 		case v1alpha1.ConditionRecipeSelected, v1alpha1.ConditionWorkloadReady, v1alpha1.ConditionServiceReady:
 			ready = ready && c.OK
-		case v1alpha1.ConditionCacheReady, v1alpha1.ConditionScalingReady:
+		case v1alpha1.ConditionCacheReady, v1alpha1.ConditionScalingReady, v1alpha1.ConditionValid:
 		}
 		set := response.ConditionFalse
 		if c.OK {

@@ -80,3 +80,12 @@ func byLabels(apiVersion, kind, namespace string, labels map[string]string) *fnv
 		Match: &fnv1.ResourceSelector_MatchLabels{MatchLabels: &fnv1.MatchLabels{Labels: labels}},
 	}
 }
+
+// byLabelsAnywhere selects objects that have some labels, cluster scoped ones
+// or those of all namespaces.
+func byLabelsAnywhere(apiVersion, kind string, labels map[string]string) *fnv1.ResourceSelector {
+	return &fnv1.ResourceSelector{
+		ApiVersion: apiVersion, Kind: kind,
+		Match: &fnv1.ResourceSelector_MatchLabels{MatchLabels: &fnv1.MatchLabels{Labels: labels}},
+	}
+}

@@ -147,7 +147,7 @@ func TestKeepsRunning(t *testing.T) {
 		},
 		"ConstraintsImpossible": {
 			reason: "Nor must a constraint that nothing meets.",
-			change: `{"spec": {"recipe": {"backend": "sglang"}}}`,
+			change: `{"spec": {"recipe": {"precision": "int8"}}}`,
 			want: digest{
 				Ready: "FALSE", Resources: resources, Connection: connection(),
 				Conditions: []string{

@@ -199,8 +199,9 @@ func (w *world) find(selectors map[string]*fnv1.ResourceSelector) map[string]*fn
 			if n := s.GetMatchName(); n != "" && at(o, "metadata", "name").GetStringValue() != n {
 				continue
 			}
-			// Crossplane before 2.0 does not know the namespace.
-			if !w.old && at(o, "metadata", "namespace").GetStringValue() != s.GetNamespace() {
+			// Crossplane before 2.0 does not know the namespace. Without one,
+			// labels select from all of them.
+			if anywhere := s.GetNamespace() == "" && s.GetMatchLabels() != nil; !anywhere && !w.old && at(o, "metadata", "namespace").GetStringValue() != s.GetNamespace() {
 				continue
 			}
 			has := labels(o)

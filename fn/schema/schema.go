@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/xcrd"
 	xpv1 "github.com/crossplane/crossplane/apis/v2/apiextensions/v1"
@@ -31,12 +32,37 @@ import (
 
 // A Schemas validates manifests of the kinds that it knows.
 type Schemas struct {
-	byGVK map[schema.GroupVersionKind]*extv1.CustomResourceValidation
+	// A validator is made once it is needed.
+	byGVK map[schema.GroupVersionKind]func() (*validator, error)
+}
+
+// A validator of one kind.
+type validator struct {
+	structural *structural.Structural
+	schema     validation.SchemaValidator
+	rules      *cel.Validator
+}
+
+// newValidator compiles a schema and its rules, which takes a while.
+func newValidator(v *extv1.CustomResourceValidation) (*validator, error) {
+	internal := &apiextensions.CustomResourceValidation{}
+	if err := extv1.Convert_v1_CustomResourceValidation_To_apiextensions_CustomResourceValidation(v, internal, nil); err != nil {
+		return nil, errors.Wrap(err, "cannot convert schema")
+	}
+	ss, err := structural.NewStructural(internal.OpenAPIV3Schema)
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot read schema")
+	}
+	sv, _, err := validation.NewSchemaValidator(internal.OpenAPIV3Schema)
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot make a validator of the schema")
+	}
+	return &validator{structural: ss, schema: sv, rules: cel.NewValidator(ss, true, celconfig.PerCallLimit)}, nil
 }
 
 // Load the schemas of this API: of claims and of composites.
 func Load() (*Schemas, error) {
-	s := &Schemas{byGVK: map[schema.GroupVersionKind]*extv1.CustomResourceValidation{}}
+	s := &Schemas{byGVK: map[schema.GroupVersionKind]func() (*validator, error){}}
 	names, err := fs.Glob(apis.Definitions, "*.yaml")
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot list CompositeResourceDefinitions")
@@ -58,7 +84,8 @@ func Load() (*Schemas, error) {
 				return nil, errors.Wrapf(err, "cannot derive a CustomResourceDefinition from %s", n)
 			}
 			for _, v := range crd.Spec.Versions {
-				s.byGVK[schema.GroupVersionKind{Group: crd.Spec.Group, Version: v.Name, Kind: crd.Spec.Names.Kind}] = v.Schema
+				gvk := schema.GroupVersionKind{Group: crd.Spec.Group, Version: v.Name, Kind: crd.Spec.Names.Kind}
+				s.byGVK[gvk] = sync.OnceValues(func() (*validator, error) { return newValidator(v.Schema) })
 			}
 		}
 	}
@@ -74,34 +101,26 @@ func (s *Schemas) Knows(gvk schema.GroupVersionKind) bool {
 // Admit a manifest as kubectl apply would have it admitted: its defaults are
 // set, and the error says all that is wrong with it.
 func (s *Schemas) Admit(ctx context.Context, u *unstructured.Unstructured) error {
-	v, ok := s.byGVK[u.GroupVersionKind()]
+	load, ok := s.byGVK[u.GroupVersionKind()]
 	if !ok {
 		return errors.Errorf("there is no kind %s in %s", u.GetKind(), u.GetAPIVersion())
 	}
-	internal := &apiextensions.CustomResourceValidation{}
-	if err := extv1.Convert_v1_CustomResourceValidation_To_apiextensions_CustomResourceValidation(v, internal, nil); err != nil {
-		return errors.Wrap(err, "cannot convert schema")
-	}
-	ss, err := structural.NewStructural(internal.OpenAPIV3Schema)
+	v, err := load()
 	if err != nil {
-		return errors.Wrap(err, "cannot read schema")
-	}
-	sv, _, err := validation.NewSchemaValidator(internal.OpenAPIV3Schema)
-	if err != nil {
-		return errors.Wrap(err, "cannot make a validator of the schema")
+		return errors.Wrapf(err, "cannot use the schema of %s", u.GetKind())
 	}
 
 	var msgs []string
-	unknown := pruning.PruneWithOptions(u.Object, ss, true, structural.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
+	unknown := pruning.PruneWithOptions(u.Object, v.structural, true, structural.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
 	for _, p := range unknown {
 		msgs = append(msgs, "unknown field "+p)
 	}
-	defaulting.Default(u.Object, ss)
-	errs := validation.ValidateCustomResource(nil, u.Object, sv)
+	defaulting.Default(u.Object, v.structural)
+	errs := validation.ValidateCustomResource(nil, u.Object, v.schema)
 	if len(errs) == 0 {
 		// Sets and rules are only meaningful for what has the right types.
-		errs = listtype.ValidateListSetsAndMaps(nil, ss, u.Object)
-		broken, _ := cel.NewValidator(ss, true, celconfig.PerCallLimit).Validate(ctx, nil, ss, u.Object, nil, celconfig.RuntimeCELCostBudget)
+		errs = listtype.ValidateListSetsAndMaps(nil, v.structural, u.Object)
+		broken, _ := v.rules.Validate(ctx, nil, v.structural, u.Object, nil, celconfig.RuntimeCELCostBudget)
 		errs = append(errs, broken...)
 	}
 	if n := u.GetName(); n != "" || u.GetGenerateName() == "" {
