@@ -42,6 +42,15 @@ func TestEndpoint(t *testing.T) {
 			"ImpossibleEdits":    testImpossibleEdits,
 			"CompositeNoClaim":   testCompositeWithoutClaim,
 			"DeleteWhileInvalid": testDeleteWhileInvalid,
+			"OperatorsRecipe":    testOperatorsRecipe,
+			"SameChoice":         testSameChoice,
+			"NewerHardware":      testNewerHardware,
+			"TooFewGPUs":         testTooFewGPUs,
+			"SGLang":             testSGLang,
+			"BetterRecipe":       testBetterRecipe,
+			"RecipeInUse":        testRecipeInUse,
+			"InvalidRecipe":      testInvalidRecipe,
+			"PlatformRecipe":     testPlatformRecipe,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -53,6 +62,7 @@ func TestEndpoint(t *testing.T) {
 	t.Run("NoGPUFree", func(t *testing.T) { testNoGPUFree(t, cp) })
 	t.Run("Silence", func(t *testing.T) { testSilence(t, cp) })
 	t.Run("Restarts", func(t *testing.T) { testRestarts(t, cp) })
+	t.Run("ManyRecipes", func(t *testing.T) { testManyRecipes(t, cp) })
 }
 
 // The example of the README, as a new user applies it.
@@ -642,7 +652,14 @@ func testSilence(t *testing.T, cp *controlplane.ControlPlane) {
 	c.apply(endpoint("one", "{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, cache: {enabled: true}}"))
 	c.apply(endpoint("two", "{model: {id: Qwen/Qwen3-32B}, scaling: {maxReplicas: 3}, service: {type: NodePort}}"))
 	c.apply(endpoint("unknown", "{model: {id: no/such-model}}"))
-	c.ready("one", "two")
+	c.apply(recipe("mine", "{modelId: acme/own, hardware: MI300X, precision: fp8, backend: vllm, "+
+		"modelFacts: {parametersBillion: 7.5, layers: 32, kvHeads: 8, attentionHeads: 32, headDim: 128, maxContextLength: 8192, weightsGiB: 8}, "+
+		"configurations: [{gpuCount: 1, args: [--trust-remote-code, 'true'], env: [{name: A, value: b}], resources: {requests: {cpu: 4, memory: 64.0Gi}, limits: {cpu: '8', amd.com/gpu: 1}}}]}"))
+	c.apply(recipe("wrong", "{modelId: acme/own, hardware: MI210, precision: fp8, backend: vllm, configurations: [{gpuCount: 1}]}"))
+	c.apply(endpoint("own", "{model: {id: acme/own}}"))
+	c.ready("one", "two", "own")
+	c.recipeReady("mine")
+	c.expectOf(recipes, "wrong", "Valid", "False", "ValidationFailed")
 	c.expect("two", "ScalingReady", "False", "MetricsUnavailable")
 	c.expect("unknown", "RecipeSelected", "False", "NoRecipeForModel")
 
@@ -659,13 +676,15 @@ func testSilence(t *testing.T, cp *controlplane.ControlPlane) {
 		claims := "crossplane.io/claim-namespace=" + c.namespace
 		add(objects, c.list(objects, "", claims))
 		add(xendpoints, c.list(xendpoints, "", claims))
+		add(recipes, c.list(recipes, c.namespace, ""))
+		add(xrecipes, c.list(xrecipes, "", claims))
 		return out
 	}
 	// Let everything come to rest first: the autoscaler's Object is looked at
 	// again every 30 s while there are no metrics.
 	time.Sleep(45 * time.Second)
 	before := versions()
-	if len(before) < 20 {
+	if len(before) < 30 {
 		t.Fatalf("there are only %d objects: %v", len(before), before)
 	}
 	const minutes = 3

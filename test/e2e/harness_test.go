@@ -28,6 +28,8 @@ const soon = 90 * time.Second
 var (
 	endpoints   = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "aimendpoints"}
 	xendpoints  = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "xaimendpoints"}
+	recipes     = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "aimrecipes"}
+	xrecipes    = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "xaimrecipes"}
 	objects     = schema.GroupVersionResource{Group: "kubernetes.crossplane.io", Version: "v1alpha2", Resource: "objects"}
 	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 	services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
@@ -169,9 +171,15 @@ func conditionOf(u *unstructured.Unstructured, typ string) condition {
 // contains all of some words. It returns the message.
 func (c *cluster) expect(name, typ, status, reason string, words ...string) string {
 	c.t.Helper()
+	return c.expectOf(endpoints, name, typ, status, reason, words...)
+}
+
+// expectOf is expect for claims of any kind.
+func (c *cluster) expectOf(gvr schema.GroupVersionResource, name, typ, status, reason string, words ...string) string {
+	c.t.Helper()
 	msg := ""
 	c.eventually(fmt.Sprintf("condition %s=%s %s of %s", typ, status, reason, name), soon, func() error {
-		got := conditionOf(c.get(endpoints, name), typ)
+		got := conditionOf(c.get(gvr, name), typ)
 		if got.status != status || got.reason != reason {
 			return fmt.Errorf("it is %+v", got)
 		}
@@ -230,6 +238,7 @@ func (c *cluster) dump() {
 	for _, args := range [][]string{
 		{"get", "aimendpoint,deployments,replicasets,pods,services,pvc,hpa,configmaps", "-o", "wide"},
 		{"describe", "aimendpoint"},
+		{"describe", "aimrecipe"},
 		{"get", "objects", "-o", "custom-columns=NAME:.metadata.name,KIND:.spec.forProvider.manifest.kind,SYNCED:.status.conditions[?(@.type=='Synced')].message,READY:.status.conditions[?(@.type=='Ready')].message"},
 		{"get", "events", "--sort-by=.lastTimestamp"},
 	} {

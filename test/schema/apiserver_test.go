@@ -104,6 +104,8 @@ func (s server) resource(t *testing.T, u *unstructured.Unstructured) dynamic.Res
 	gvr := u.GroupVersionKind().GroupVersion().WithResource(map[string]string{
 		"AIMEndpoint":  "aimendpoints",
 		"XAIMEndpoint": "xaimendpoints",
+		"AIMRecipe":    "aimrecipes",
+		"XAIMRecipe":   "xaimrecipes",
 		"Input":        "inputs",
 	}[u.GetKind()])
 	if gvr.Resource == "" {
@@ -141,11 +143,36 @@ func object(t *testing.T, gvk schema.GroupVersionKind, name, spec string) *unstr
 	return u
 }
 
-// kinds that share the schema of an AIMEndpoint.
-var kinds = []string{v1alpha1.KindAIMEndpoint, v1alpha1.KindXAIMEndpoint}
+// kinds that share a schema, and samples of it.
+var kinds = map[string]struct {
+	kinds    []string
+	accepted map[string]acceptedSample
+	rejected map[string]rejectedSample
+	minimal  string
+	status   any
+	typed    func() any
+}{
+	"AIMEndpoint": {
+		kinds:    []string{v1alpha1.KindAIMEndpoint, v1alpha1.KindXAIMEndpoint},
+		accepted: accepted(), rejected: rejected(), minimal: "model: {id: Qwen/Qwen3-32B}", status: new(fullStatus()),
+		typed: func() any { return &v1alpha1.AIMEndpoint{} },
+	},
+	"AIMRecipe": {
+		kinds:    []string{v1alpha1.KindAIMRecipe, v1alpha1.KindXAIMRecipe},
+		accepted: acceptedRecipes(), rejected: rejectedRecipes(), minimal: minimalRecipe, status: new(fullRecipeStatus()),
+		typed: func() any { return &v1alpha1.AIMRecipe{} },
+	},
+}
 
 func (s server) testAccepted(t *testing.T) {
-	for name, tc := range accepted() {
+	for _, k := range kinds {
+		s.testAcceptedOf(t, k.kinds, k.accepted, k.typed)
+	}
+}
+
+func (s server) testAcceptedOf(t *testing.T, kinds []string, samples map[string]acceptedSample, typed func() any) {
+	t.Helper()
+	for name, tc := range samples {
 		for _, kind := range kinds {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				got, err := s.try(t.Context(), t, object(t, v1alpha1.GroupVersion.WithKind(kind), "qwen3", tc.spec))
@@ -168,9 +195,8 @@ func (s server) testAccepted(t *testing.T) {
 				for _, f := range []string{"compositionSelector", "compositionUpdatePolicy"} {
 					unstructured.RemoveNestedField(got.Object, "spec", f)
 				}
-				e := &v1alpha1.AIMEndpoint{}
-				if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(got.Object, e, true); err != nil {
-					t.Errorf("%s\ncannot read as an AIMEndpoint: %v", tc.reason, err)
+				if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(got.Object, typed(), true); err != nil {
+					t.Errorf("%s\ncannot read as an object of its type: %v", tc.reason, err)
 				}
 			})
 		}
@@ -178,7 +204,14 @@ func (s server) testAccepted(t *testing.T) {
 }
 
 func (s server) testRejected(t *testing.T) {
-	for name, tc := range rejected() {
+	for _, k := range kinds {
+		s.testRejectedOf(t, k.kinds, k.rejected)
+	}
+}
+
+func (s server) testRejectedOf(t *testing.T, kinds []string, samples map[string]rejectedSample) {
+	t.Helper()
+	for name, tc := range samples {
 		for _, kind := range kinds {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				obj := "qwen3"
@@ -237,16 +270,22 @@ func asYAML(t *testing.T, v any) string {
 // testStatus checks that nothing that the function may report is refused, or
 // silently dropped because the schema doesn't know it.
 func (s server) testStatus(t *testing.T) {
+	for _, k := range kinds {
+		s.testStatusOf(t, k.kinds, k.minimal, k.status)
+	}
+}
+
+func (s server) testStatusOf(t *testing.T, kinds []string, minimal string, status any) {
+	t.Helper()
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			u := object(t, v1alpha1.GroupVersion.WithKind(kind), "status", "model: {id: Qwen/Qwen3-32B}")
+			u := object(t, v1alpha1.GroupVersion.WithKind(kind), "status", minimal)
 			u, err := s.resource(t, u).Create(t.Context(), u, metav1.CreateOptions{})
 			if err != nil {
 				t.Fatalf("Create(...): %v", err)
 			}
 
-			status := fullStatus()
-			want, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
+			want, err := runtime.DefaultUnstructuredConverter.ToUnstructured(status)
 			if err != nil {
 				t.Fatalf("cannot convert the status: %v", err)
 			}

@@ -43,8 +43,12 @@ func TestCompositions(t *testing.T) {
 		}
 	}
 
+	recipes := want("aimrecipes", "XAIMRecipe")
+	// A recipe has nothing to connect to.
+	recipes.Spec.WriteConnectionSecretsToNamespace = nil
 	cases := map[string]*xpv1.Composition{
 		"aimendpoint.yaml": want("aimendpoints", "XAIMEndpoint"),
+		"aimrecipe.yaml":   recipes,
 	}
 
 	for _, f := range glob(t, "compositions/*.yaml") {

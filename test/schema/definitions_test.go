@@ -137,6 +137,11 @@ func TestColumns(t *testing.T) {
 			kind:   "XAIMEndpoint",
 			want:   []string{"MODEL", "RECIPE", "REASON", "REPLICAS", "URL", "SYNCED", "READY", "COMPOSITION", "COMPOSITIONREVISION", "AGE"},
 		},
+		"Recipe": {
+			reason: "A recipe shows what it is for, and how many use it.",
+			kind:   "AIMRecipe",
+			want:   []string{"MODEL", "HARDWARE", "PRECISION", "BACKEND", "PHASE", "ENDPOINTS", "SYNCED", "READY", "CONNECTION-SECRET", "AGE"},
+		},
 	}
 
 	for name, tc := range cases {
@@ -175,6 +180,14 @@ func TestNames(t *testing.T) {
 				ShortNames: []string{"xaimep"}, Categories: []string{"aim", "composite"},
 			},
 		},
+		"Recipe": {
+			reason: "So do those of recipes.",
+			kind:   "AIMRecipe",
+			want: extv1.CustomResourceDefinitionNames{
+				Kind: "AIMRecipe", Plural: "aimrecipes", Singular: "aimrecipe",
+				ShortNames: []string{"aimrecipe"}, Categories: []string{"aim", "claim"},
+			},
+		},
 	}
 
 	for name, tc := range cases {
@@ -190,10 +203,24 @@ func TestNames(t *testing.T) {
 // is understood, and that what its users read is still there.
 func TestCompatibleFields(t *testing.T) {
 	// Fields by kind, path and type. Those of features that come later are
-	// added with them: recipe.customRecipe, monitoring, deployment, and
-	// security.serviceAccount.
+	// added with them: monitoring, deployment, and security.serviceAccount.
 	cases := map[string]map[string]string{
+		"AIMRecipe": {
+			"spec.modelId":        "string",
+			"spec.hardware":       "string",
+			"spec.precision":      "string",
+			"spec.backend":        "string",
+			"spec.description":    "string",
+			"spec.configurations": "array",
+			"spec.performance.expectedTokensPerSecond": "integer",
+			"spec.performance.expectedLatencyMs":       "integer",
+			"spec.performance.maxBatchSize":            "integer",
+			"status.phase":                             "string",
+			"status.usage.endpointCount":               "integer",
+		},
 		"AIMEndpoint": {
+			"spec.recipe.customRecipe.name":               "string",
+			"spec.recipe.customRecipe.namespace":          "string",
 			"spec.model.id":                               "string",
 			"spec.model.version":                          "string",
 			"spec.model.revision":                         "string",
@@ -276,6 +303,7 @@ func TestCompatibleValues(t *testing.T) {
 		"Backend":    {kind: "AIMEndpoint", path: "spec.recipe.backend", want: []string{"vllm", "sglang"}},
 		"Service":    {kind: "AIMEndpoint", path: "spec.service.type", want: []string{"ClusterIP", "NodePort", "LoadBalancer"}},
 		"PullPolicy": {kind: "AIMEndpoint", path: "spec.image.pullPolicy", want: []string{"Always", "IfNotPresent", "Never"}},
+		"Hardware":   {kind: "AIMRecipe", path: "spec.hardware", want: []string{"MI300X", "MI325X", "MI355X", "MI350X", "MI250", "MI210"}},
 		"Phase":      {kind: "AIMEndpoint", path: "status.phase", want: []string{"Pending", "Starting", "Ready", "Degraded", "Failed"}},
 	}
 

@@ -169,7 +169,7 @@ func rejected() map[string]rejectedSample {
 		object   = "must be the name of a Kubernetes object: lowercase letters, digits, '-' and '.', starting and ending with a letter or digit"
 		tag      = "must be an image's tag: letters, digits, '-', '_' and '.', not starting with '-' or '.'"
 		image    = "must be an image without its tag, such as rocm/vllm or localhost:5000/vllm; the tag goes into image.tag"
-		exact    = "is false: set recipe.gpuCount, recipe.precision and recipe.backend to say exactly what to run, or set autoSelect to true"
+		exact    = "is false: set recipe.customRecipe, or recipe.gpuCount, recipe.precision and recipe.backend, to say exactly what to run, or set autoSelect to true"
 	)
 
 	// with is a spec whose model is all right, and something else is not.
