@@ -11,6 +11,7 @@ import (
 
 	"github.com/aim-engine/function-aim/fn/engine"
 	"github.com/aim-engine/function-aim/fn/gpu"
+	"github.com/aim-engine/function-aim/fn/model"
 	"github.com/aim-engine/function-aim/fn/recipe"
 )
 
@@ -23,11 +24,15 @@ func TestBuiltinCommands(t *testing.T) {
 	if err != nil {
 		t.Fatalf("recipe.BuiltinModels(): %v", err)
 	}
-	commands := 0
+	commands, online := 0, 0
 	for _, id := range ids {
 		recipes, err := recipe.Builtin(id)
 		if err != nil {
 			t.Fatalf("recipe.Builtin(%q): %v", id, err)
+		}
+		facts, ok, err := model.Lookup(id)
+		if err != nil || !ok {
+			t.Fatalf("model.Lookup(%q): %t, %v", id, ok, err)
 		}
 		for _, r := range recipes {
 			for _, c := range r.Configurations {
@@ -37,7 +42,12 @@ func TestBuiltinCommands(t *testing.T) {
 					t.Fatalf("\nA built-in recipe should be of an engine that there is.\n%s: %s", r.Name, r.Backend)
 				}
 				a, _ := gpu.Lookup(r.Hardware)
-				s := engine.Server{Model: r.Model, Revision: "main", TensorParallelSize: c.GPUCount, Accelerator: a, Precision: r.Precision, Args: c.Args}
+				s := engine.Server{Model: r.Model, Revision: "main", TensorParallelSize: c.GPUCount, Accelerator: a, Precision: r.Precision, Checkpoint: facts.Checkpoint, Args: c.Args}
+				if quantize, why := e.Quantization(s); why != "" {
+					t.Errorf("\nA built-in recipe should be able to load the weights that are published.\n%s on %d GPUs: Quantization(...): %s", r.Name, c.GPUCount, why)
+				} else if slices.Contains(quantize, "fp8") {
+					online++
+				}
 				args := append(e.Args(s), e.PortArgs(e.Port)...)
 				set, err := all[string(r.Backend)].parse(args)
 				if err != nil {
@@ -54,7 +64,7 @@ func TestBuiltinCommands(t *testing.T) {
 			}
 		}
 	}
-	if commands == 0 {
-		t.Error("There should be built-in recipes.")
+	if commands == 0 || online == 0 {
+		t.Errorf("There should be built-in recipes, some of which quantize the weights as they load them: %d and %d", commands, online)
 	}
 }
