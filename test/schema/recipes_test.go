@@ -114,12 +114,12 @@ func rejectedRecipes() map[string]rejectedSample {
 		"NineGPUs": {
 			reason: "No node has nine GPUs.",
 			spec:   with(`[{gpuCount: 9}]`),
-			want:   []string{"spec.configurations[0].gpuCount: Invalid value: must be 1 to 8: a replica runs on the GPUs of one node"},
+			want:   []string{"spec.configurations[0].gpuCount: Invalid value: 9: must be 1 to 8: a replica runs on the GPUs of one node"},
 		},
 		"ModelWithoutOrg": {
 			reason: "Ids have two parts.",
 			spec:   `{modelId: qwen3, hardware: MI300X, precision: bfloat16, backend: vllm, configurations: [{gpuCount: 1}]}`,
-			want:   []string{"spec.modelId: Invalid value: must be a Hugging Face model id of the form org/name, such as Qwen/Qwen3-32B"},
+			want:   []string{"spec.modelId: Invalid value: \"qwen3\": must be a Hugging Face model id of the form org/name, such as Qwen/Qwen3-32B"},
 		},
 		"OtherHardware": {
 			reason: "Hardware that nobody knows is a mistake.",
@@ -134,7 +134,7 @@ func rejectedRecipes() map[string]rejectedSample {
 		"NoParameters": {
 			reason: "A model has parameters.",
 			spec:   `{modelId: a/b, hardware: MI300X, precision: bfloat16, backend: vllm, modelFacts: {parametersBillion: 0}, configurations: [{gpuCount: 1}]}`,
-			want:   []string{"spec.modelFacts.parametersBillion: Invalid value: must be above 0"},
+			want:   []string{"spec.modelFacts.parametersBillion: Invalid value: 0: must be above 0"},
 		},
 	}
 }
