@@ -256,8 +256,8 @@ func testUnknownModel(t *testing.T, cp *controlplane.ControlPlane) {
 	c.apply(endpoint("llm", "{model: {id: Qwen/Qwen3-32B}}"))
 	c.ready("llm")
 
-	c.apply(endpoint("none", "{model: {id: Qwen/Qwen3-32B}, recipe: {hardware: MI210}}"))
-	c.expect("none", "RecipeSelected", "False", "NoRecipeMatches", "hardware MI210", "MI300X")
+	c.apply(endpoint("none", "{model: {id: Qwen/Qwen3-32B}, recipe: {precision: int8}}"))
+	c.expect("none", "RecipeSelected", "False", "NoRecipeMatches", "precision int8", "MI300X")
 }
 
 // kubectl apply refuses mistakes with a message that helps.
@@ -576,7 +576,7 @@ func testImpossibleEdits(t *testing.T, cp *controlplane.ControlPlane) {
 
 	for reason, spec := range map[string]string{
 		"NoRecipeForModel": "{model: {id: no/such-model}}",
-		"NoRecipeMatches":  "{model: {id: Qwen/Qwen3-8B}, recipe: {backend: sglang}}",
+		"NoRecipeMatches":  "{model: {id: Qwen/Qwen3-8B}, recipe: {precision: int8}}",
 	} {
 		c.apply(endpoint("llm", spec))
 		c.expect("llm", "RecipeSelected", "False", reason, "keeps running with recipe qwen3-8b-")
@@ -621,7 +621,7 @@ func testCompositeWithoutClaim(t *testing.T, cp *controlplane.ControlPlane) {
 func testDeleteWhileInvalid(t *testing.T, cp *controlplane.ControlPlane) {
 	c := in(t, cp)
 	c.apply(endpoint("unknown", "{model: {id: no/such-model}}"))
-	c.apply(endpoint("waiting", "{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI325X}}"))
+	c.apply(endpoint("waiting", "{model: {id: Qwen/Qwen3-8B}, recipe: {precision: int8}}"))
 	c.apply(endpoint("pulling", "{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, image: {tag: v1-fail-image-pull}}"))
 	c.apply(endpoint("kept", "{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}}"))
 	c.ready("kept")
