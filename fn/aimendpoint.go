@@ -184,13 +184,9 @@ func choose(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunct
 	if err != nil {
 		return recipe.Outcome{}, err
 	}
-	facts, known, err := model.Lookup(want.Model)
+	f, err := model.Find(want.Model)
 	if err != nil {
 		return recipe.Outcome{}, err
-	}
-	var f *model.Facts
-	if known {
-		f = &facts
 	}
 	d := recipe.Select(cat.recipes, want, f)
 	switch {

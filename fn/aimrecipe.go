@@ -66,13 +66,9 @@ func composeRecipe(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1.R
 			before = v1alpha1.AIMRecipeStatus{}
 		}
 	}
-	facts, known, err := model.Lookup(spec.ModelID)
+	f, err := model.Find(spec.ModelID)
 	if err != nil {
 		return err
-	}
-	f := &facts
-	if !known {
-		f = nil
 	}
 	compiled := recipe.Compile(ref, spec, f)
 	users, err := usersOf(req, rsp, xr, ref)
@@ -94,7 +90,7 @@ func composeRecipe(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1.R
 	if err != nil {
 		return err
 	}
-	r := recipeReport{before: before, compiled: compiled, users: users, conflict: conflict, failed: failed, factsKnown: known || spec.ModelFacts != nil}
+	r := recipeReport{before: before, compiled: compiled, users: users, conflict: conflict, failed: failed, factsKnown: f != nil || spec.ModelFacts != nil}
 	return r.write(req, rsp, xr)
 }
 

@@ -92,13 +92,9 @@ func counts(r recipe.Recipe) string {
 
 // choices that each objective makes on each hardware.
 func choices(id string, rs []recipe.Recipe) ([][]string, error) {
-	facts, known, err := model.Lookup(id)
+	f, err := model.Find(id)
 	if err != nil {
 		return nil, err
-	}
-	f := &facts
-	if !known {
-		f = nil
 	}
 	var rows [][]string
 	for _, a := range gpu.All() {

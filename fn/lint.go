@@ -126,13 +126,9 @@ func lint(ctx context.Context, schemas *schema.Schemas, d document) ([]v1alpha1.
 	if err := object.Convert(s, &r); err != nil {
 		return nil, errors.Wrapf(err, "cannot read %s %q", d.GetKind(), d.GetName())
 	}
-	facts, known, err := model.Lookup(r.Spec.ModelID)
+	f, err := model.Find(r.Spec.ModelID)
 	if err != nil {
 		return nil, err
-	}
-	f := &facts
-	if !known {
-		f = nil
 	}
 	return recipe.Compile(recipe.Reference{Namespace: d.GetNamespace(), Name: d.GetName()}, r.Spec, f).AllFindings(), nil
 }

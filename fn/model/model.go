@@ -67,6 +67,16 @@ func Lookup(id string) (Facts, bool, error) {
 	return f, ok, nil
 }
 
+// Find facts of a model, as those who can do without them take them: nil if they
+// are not known.
+func Find(id string) (*Facts, error) {
+	f, ok, err := Lookup(id)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return &f, nil
+}
+
 // IDs of all models with known facts, sorted.
 func IDs() ([]string, error) {
 	all, err := load()
