@@ -33,7 +33,7 @@ type composite struct {
 var composites = map[string]composite{
 	"apis/xaimendpoints.yaml": {
 		claimKind:            v1alpha1.KindAIMEndpoint,
-		connectionSecretKeys: []string{"url", "model"},
+		connectionSecretKeys: []string{"url", "model", "apiKey"},
 		defaultComposition:   "aimendpoints",
 	},
 	"apis/xaimrecipes.yaml": {

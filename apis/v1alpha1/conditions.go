@@ -16,6 +16,13 @@ const (
 	ConditionCacheReady ConditionType = "CacheReady"
 	// ConditionScalingReady says whether autoscaling works.
 	ConditionScalingReady ConditionType = "ScalingReady"
+	// ConditionRouteReady says whether clients from outside of the cluster reach
+	// it by its hostname.
+	ConditionRouteReady ConditionType = "RouteReady"
+	// ConditionMonitoringReady says whether it is monitored.
+	ConditionMonitoringReady ConditionType = "MonitoringReady"
+	// ConditionCanaryHealthy says what became of the last canary.
+	ConditionCanaryHealthy ConditionType = "CanaryHealthy"
 )
 
 // A ConditionReason says why a condition has its status.
@@ -38,6 +45,7 @@ const (
 	ReasonStarting                 ConditionReason = "Starting"
 	ReasonWaitingForGPU            ConditionReason = "WaitingForGPU"
 	ReasonImagePullFailed          ConditionReason = "ImagePullFailed"
+	ReasonModelDownloadFailed      ConditionReason = "ModelDownloadFailed"
 	ReasonOutOfMemory              ConditionReason = "OutOfMemory"
 	ReasonCrashLooping             ConditionReason = "CrashLooping"
 	ReasonProgressDeadlineExceeded ConditionReason = "ProgressDeadlineExceeded"
@@ -57,6 +65,35 @@ const (
 	ReasonActive                 ConditionReason = "Active"
 	ReasonMetricsUnavailable     ConditionReason = "MetricsUnavailable"
 	ReasonDisabled               ConditionReason = "Disabled"
+)
+
+// Reasons of ScalingReady where the platform scales with KEDA.
+const (
+	ReasonKEDANotInstalled  ConditionReason = "KEDANotInstalled"
+	ReasonCannotScaleToZero ConditionReason = "CannotScaleToZero"
+)
+
+// Reasons of RouteReady.
+const (
+	ReasonAccepted               ConditionReason = "Accepted"
+	ReasonPending                ConditionReason = "Pending"
+	ReasonNotAccepted            ConditionReason = "NotAccepted"
+	ReasonGatewayAPINotInstalled ConditionReason = "GatewayAPINotInstalled"
+	ReasonNoGateway              ConditionReason = "NoGateway"
+)
+
+// Reasons of MonitoringReady.
+const (
+	ReasonInstalled                      ConditionReason = "Installed"
+	ReasonPrometheusOperatorNotInstalled ConditionReason = "PrometheusOperatorNotInstalled"
+)
+
+// Reasons of CanaryHealthy.
+const (
+	ReasonNoCanary   ConditionReason = "NoCanary"
+	ReasonInProgress ConditionReason = "InProgress"
+	ReasonPromoted   ConditionReason = "Promoted"
+	ReasonRolledBack ConditionReason = "RolledBack"
 )
 
 // ConditionValid of an AIMRecipe says whether it can be used. Gates Ready.

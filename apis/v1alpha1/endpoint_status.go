@@ -42,6 +42,10 @@ type AIMEndpointStatus struct {
 	// +optional
 	UpgradeAvailable string `json:"upgradeAvailable,omitempty"`
 
+	// Canary of the last change; absent before the first one.
+	// +optional
+	Canary *CanaryStatus `json:"canary,omitempty"`
+
 	// Endpoints where the server can be reached.
 	// +optional
 	Endpoints *Endpoints `json:"endpoints,omitempty"`
@@ -213,4 +217,47 @@ type Metrics struct {
 	// GPUUtilization is the average GPU activity, in percent.
 	// +optional
 	GPUUtilization *int32 `json:"gpuUtilization,omitempty"`
+
+	// QueueDepth is the average number of waiting requests per replica, as a
+	// quantity.
+	// +optional
+	QueueDepth string `json:"queueDepth,omitempty"`
+
+	// KVCacheUtilization is the average use of the KV cache, in percent.
+	// +optional
+	KVCacheUtilization *int32 `json:"kvCacheUtilization,omitempty"`
+}
+
+// A CanaryPhase says how far a canary has come.
+// +kubebuilder:validation:Enum=InProgress;Promoting;Promoted;RolledBack
+type CanaryPhase string
+
+// Phases of a canary.
+const (
+	// CanaryInProgress gets some of the traffic, or is on its way there.
+	CanaryInProgress CanaryPhase = "InProgress"
+	// CanaryPromoting has proved itself: the change is being rolled out.
+	CanaryPromoting CanaryPhase = "Promoting"
+	// CanaryPromoted has been rolled out.
+	CanaryPromoted CanaryPhase = "Promoted"
+	// CanaryRolledBack did not prove itself, and what served before stays.
+	CanaryRolledBack CanaryPhase = "RolledBack"
+)
+
+// CanaryStatus is the state of a canary, from which a restarted function goes
+// on.
+type CanaryStatus struct {
+	// Phase of the canary.
+	Phase CanaryPhase `json:"phase"`
+
+	// Recipe that the canary runs, with its snapshot.
+	Recipe SelectedRecipe `json:"recipe"`
+
+	// Template identifies all of the canary's pods: a change that was rolled
+	// back is not tried again before it is another one.
+	Template string `json:"template"`
+
+	// Message says why it was rolled back.
+	// +optional
+	Message string `json:"message,omitempty"`
 }

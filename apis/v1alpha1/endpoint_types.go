@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -25,6 +26,7 @@ type AIMEndpoint struct {
 // AIMEndpointSpec is what the user wants.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.recipe) || !has(self.recipe.gpuCount) || !has(self.resources) || !has(self.resources.gpuCount) || self.recipe.gpuCount == self.resources.gpuCount",message="must be equal to resources.gpuCount when both are set: remove one of them",fieldPath=".recipe.gpuCount"
+// +kubebuilder:validation:XValidation:rule="has(self.providerConfigName) == has(oldSelf.providerConfigName) && (!has(self.providerConfigName) || self.providerConfigName == oldSelf.providerConfigName)",message="cannot change, since what runs would stay behind: delete the endpoint, and create it again",fieldPath=".providerConfigName"
 // +kubebuilder:validation:XValidation:rule="!has(self.recipe) || !has(self.recipe.autoSelect) || self.recipe.autoSelect || has(self.recipe.customRecipe) || ((has(self.recipe.gpuCount) || (has(self.resources) && has(self.resources.gpuCount))) && has(self.recipe.precision) && has(self.recipe.backend))",message="is false: set recipe.customRecipe, or recipe.gpuCount, recipe.precision and recipe.backend, to say exactly what to run, or set autoSelect to true",fieldPath=".recipe.autoSelect"
 type AIMEndpointSpec struct {
 	// Model to serve.
@@ -52,9 +54,17 @@ type AIMEndpointSpec struct {
 	// +optional
 	Cache *Cache `json:"cache,omitempty"`
 
-	// Security of the pods.
+	// Monitoring of the endpoint by Prometheus and Grafana.
+	// +optional
+	Monitoring *Monitoring `json:"monitoring,omitempty"`
+
+	// Security of the pods, and of the API.
 	// +optional
 	Security *Security `json:"security,omitempty"`
+
+	// Deployment says how the server is deployed, and how changes reach it.
+	// +optional
+	Deployment *Deployment `json:"deployment,omitempty"`
 
 	// Image replaces the engine's image for the chosen hardware.
 	// +optional
@@ -65,6 +75,11 @@ type AIMEndpointSpec struct {
 	// environment variable HF_TOKEN.
 	// +optional
 	HFTokenSecretRef *SecretKeyRef `json:"hfTokenSecretRef,omitempty"`
+
+	// ProviderConfigName is the cluster to run on, as the platform team calls
+	// it; the platform's default if unset. Cannot change.
+	// +optional
+	ProviderConfigName ObjectName `json:"providerConfigName,omitempty"`
 }
 
 // A Model names a model to serve.
@@ -218,12 +233,14 @@ type Resources struct {
 // Scaling of an endpoint. Autoscaling is on when maxReplicas is above
 // minReplicas; without a target it follows the number of waiting requests.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || self.minReplicas > 0 || has(self.maxReplicas)",message="is 0, which needs maxReplicas: an endpoint that never runs is of no use",fieldPath=".minReplicas"
 // +kubebuilder:validation:XValidation:rule="!has(self.maxReplicas) || self.maxReplicas >= (has(self.minReplicas) ? self.minReplicas : 1)",message="must not be below minReplicas, which is 1 if unset: raise maxReplicas or lower minReplicas",fieldPath=".maxReplicas"
 type Scaling struct {
-	// MinReplicas is the number of replicas that always run.
+	// MinReplicas is the number of replicas that always run. 0 needs a platform
+	// that scales with KEDA, and maxReplicas.
 	// +optional
 	// +kubebuilder:default=1
-	// +kubebuilder:validation:XValidation:rule="self >= 1",message="must be at least 1: scaling to zero is not supported yet"
+	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	MinReplicas *int32 `json:"minReplicas,omitempty"`
 
@@ -316,6 +333,11 @@ type Service struct {
 	// +kubebuilder:validation:MaxLength=45
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || isIP(self)",message="must be an IP address"
 	LoadBalancerIP string `json:"loadBalancerIP,omitempty"`
+
+	// Route leads clients from outside of the cluster to the endpoint, by a
+	// hostname.
+	// +optional
+	Route *Route `json:"route,omitempty"`
 }
 
 // An AnnotationValue is the value of an annotation.
@@ -355,8 +377,13 @@ type Cache struct {
 	Retain *bool `json:"retain,omitempty"`
 }
 
-// Security of the pods.
+// Security of the pods, and of the API.
 type Security struct {
+	// ServiceAccount that the pods run as; the namespace's default if unset.
+	// The server never gets its token.
+	// +optional
+	ServiceAccount *ServiceAccount `json:"serviceAccount,omitempty"`
+
 	// PodSecurityContext says who the server runs as. The engines' images run
 	// as root if it is unset.
 	// +optional
@@ -369,6 +396,47 @@ type Security struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	SupplementalGroups []ID `json:"supplementalGroups,omitempty"`
+
+	// APIKeySecretRef is a Secret in the endpoint's namespace with a key that
+	// clients must send. Its value is passed to the server as an environment
+	// variable.
+	// +optional
+	APIKeySecretRef *SecretKeyRef `json:"apiKeySecretRef,omitempty"`
+
+	// NetworkPolicy says who may connect to the pods.
+	// +optional
+	NetworkPolicy *NetworkPolicy `json:"networkPolicy,omitempty"`
+}
+
+// A ServiceAccount that pods run as.
+type ServiceAccount struct {
+	// Create the ServiceAccount. When false, name must be one that exists.
+	// +optional
+	// +kubebuilder:default=false
+	Create *bool `json:"create,omitempty"`
+
+	// Name of the ServiceAccount. One that is created has the endpoint's name
+	// if this is unset.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",message="must be the name of a ServiceAccount: lowercase letters, digits, '-' and '.', starting and ending with a letter or digit"
+	Name string `json:"name,omitempty"`
+}
+
+// A NetworkPolicy says who may connect to the pods.
+type NetworkPolicy struct {
+	// Enabled lets nobody connect to the pods but those in allowFrom, and
+	// Prometheus. It needs a network plugin that enforces NetworkPolicies.
+	// +optional
+	// +kubebuilder:default=false
+	Enabled *bool `json:"enabled,omitempty"`
+
+	// AllowFrom are the pods, namespaces and addresses that may connect. A
+	// gateway or an ingress controller must be among them, if there is one.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	AllowFrom []networkingv1.NetworkPolicyPeer `json:"allowFrom,omitempty"`
 }
 
 // An ID of a user or group.

@@ -2,6 +2,7 @@ package v1beta1
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
@@ -67,6 +68,29 @@ type Input struct {
 	// +optional
 	Security *v1alpha1.Security `json:"security,omitempty"`
 
+	// Clusters that endpoints may choose by spec.providerConfigName, beside the
+	// default one. An entry with the name of the default describes that one.
+	// Crossplane does not run in them: nothing is known of them but what is said
+	// here, and what Objects report.
+	// +optional
+	// +listType=map
+	// +listMapKey=providerConfigName
+	// +kubebuilder:validation:MaxItems=64
+	Clusters []Cluster `json:"clusters,omitempty"`
+
+	// Autoscaling says what scales endpoints.
+	// +optional
+	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
+
+	// Monitoring says by what Prometheus and Grafana find what endpoints bring.
+	// +optional
+	Monitoring *Monitoring `json:"monitoring,omitempty"`
+
+	// Route is how clients from outside reach endpoints whose service.route
+	// names neither a Gateway nor an IngressClass.
+	// +optional
+	Route *Route `json:"route,omitempty"`
+
 	// PodDiagnosis reads the pods of a workload that is not available, to say
 	// why. Disabled needs no permission to read pods, and says less.
 	// +optional
@@ -104,4 +128,76 @@ type EngineImage struct {
 	// Image with its tag or digest.
 	// +kubebuilder:validation:MinLength=1
 	Image string `json:"image"`
+}
+
+// A Cluster that endpoints can run on, other than Crossplane's own.
+type Cluster struct {
+	// ProviderConfigName is the ProviderConfig through which it is reached.
+	// +kubebuilder:validation:MinLength=1
+	ProviderConfigName string `json:"providerConfigName"`
+
+	// Inventory of that cluster.
+	// +optional
+	Inventory []InventoryItem `json:"inventory,omitempty"`
+
+	// APIs beyond Kubernetes' own that the cluster has, by kind: it cannot be
+	// asked.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:Enum=ServiceMonitor;PrometheusRule;HTTPRoute;ScaledObject
+	APIs []string `json:"apis,omitempty"`
+}
+
+// Autoscaling says what scales endpoints.
+type Autoscaling struct {
+	// Autoscaler is Kubernetes' own HorizontalPodAutoscaler, or KEDA, which can
+	// scale to zero.
+	// +optional
+	// +kubebuilder:default=HorizontalPodAutoscaler
+	// +kubebuilder:validation:Enum=HorizontalPodAutoscaler;KEDA
+	Autoscaler string `json:"autoscaler,omitempty"`
+
+	// PrometheusAddress is the URL of the Prometheus that KEDA asks.
+	// +optional
+	PrometheusAddress string `json:"prometheusAddress,omitempty"`
+
+	// ActivationQuery is a PromQL query of requests that wait in front of an
+	// endpoint, such as a gateway's: a server that does not run counts none
+	// itself. $namespace, $name and $model are replaced by the endpoint's. Without
+	// it no endpoint is scaled to zero.
+	// +optional
+	ActivationQuery string `json:"activationQuery,omitempty"`
+}
+
+// Monitoring says by what Prometheus and Grafana find what endpoints bring.
+type Monitoring struct {
+	// Labels of ServiceMonitors and PrometheusRules, such as the one by which
+	// the Prometheus operator selects: release.
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// DashboardLabels of ConfigMaps with a dashboard; grafana_dashboard: "1" if
+	// unset, which is what Grafana's sidecar looks for.
+	// +optional
+	DashboardLabels map[string]string `json:"dashboardLabels,omitempty"`
+
+	// ScrapeFrom are the pods of Prometheus, to which NetworkPolicies of
+	// endpoints are open. Pods with the label app.kubernetes.io/name: prometheus
+	// of any namespace if unset.
+	// +optional
+	// +listType=atomic
+	ScrapeFrom []networkingv1.NetworkPolicyPeer `json:"scrapeFrom,omitempty"`
+}
+
+// A Route is how clients from outside reach endpoints: through a Gateway, or
+// through an ingress controller.
+type Route struct {
+	// Gateway to attach HTTPRoutes to.
+	// +optional
+	Gateway *v1alpha1.GatewayReference `json:"gateway,omitempty"`
+
+	// IngressClass of Ingresses.
+	// +optional
+	IngressClass string `json:"ingressClass,omitempty"`
 }

@@ -130,6 +130,9 @@ service:
     example.org/pool: public
     plain: "yes"
   loadBalancerIP: 2001:db8::1
+  route:
+    hostname: llm.example.com
+    gateway: {name: public, namespace: gateways, sectionName: https}
 cache:
   enabled: true
   storageClass: fast.nvme
@@ -139,12 +142,49 @@ cache:
 security:
   podSecurityContext: {runAsUser: 1000, runAsGroup: 0, fsGroup: 2000}
   supplementalGroups: [44, 109]
+  serviceAccount: {create: true, name: llm.server}
+  apiKeySecretRef: {name: keys, key: api.key}
+  networkPolicy:
+    enabled: true
+    allowFrom:
+    - namespaceSelector: {}
+      podSelector: {matchLabels: {app: gateway}}
+    - ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}
+monitoring:
+  enabled: true
+  prometheus: {enabled: false, interval: 1m, path: /metrics}
+  grafana: {enabled: false, dashboard: "LLM: production"}
+deployment:
+  strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 1, maxUnavailable: 0%}}
+  canary: {enabled: true, trafficSplit: 25, duration: 600}
+  env:
+  - {name: LOG, value: debug}
+  - name: TOKEN
+    valueFrom: {secretKeyRef: {name: keys, key: token}}
+  extraArgs: [--max-num-seqs, "64"]
+  podLabels: {example.org/team: search}
+  podAnnotations: {example.org/note: "hello, world"}
+  nodeSelector: {topology.kubernetes.io/zone: a}
+  tolerations: [{key: maintenance, operator: Exists, effect: NoExecute, tolerationSeconds: 60}]
+  affinity:
+    nodeAffinity:
+      preferredDuringSchedulingIgnoredDuringExecution:
+      - {weight: 10, preference: {matchExpressions: [{key: disk, operator: In, values: [nvme]}]}}
+    podAntiAffinity:
+      requiredDuringSchedulingIgnoredDuringExecution:
+      - {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: other}}}
+  priorityClassName: important
+  runtimeClassName: kata
+  schedulerName: my-scheduler
+  terminationGracePeriodSeconds: 600
+  disruptionBudget: {minAvailable: 50%}
 image:
   repository: registry.example.org:5000/team/vllm
   tag: v0.11.0_rocm
   pullPolicy: Always
   pullSecrets: [pull-1, pull.2]
 hfTokenSecretRef: {name: hugging-face, key: HF_TOKEN}
+providerConfigName: gpu-east
 compositionUpdatePolicy: Manual
 compositionSelector:
   matchLabels: {aim.engine.amd.com/composition: default}
@@ -292,9 +332,84 @@ func rejected() map[string]rejectedSample {
 			want:   []string{`spec.scaling.maxReplicas: Invalid value: must not be below minReplicas, which is 1 if unset: raise maxReplicas or lower minReplicas`},
 		},
 		"NoReplicas": {
-			reason: "Scaling to zero is not there yet.",
+			reason: "An endpoint that never runs is a mistake.",
 			spec:   with(`scaling: {minReplicas: 0}`),
-			want:   []string{`spec.scaling.minReplicas: Invalid value: 0: must be at least 1: scaling to zero is not supported yet`},
+			want:   []string{`spec.scaling.minReplicas: Invalid value: is 0, which needs maxReplicas: an endpoint that never runs is of no use`},
+		},
+		"RouteOfTwo": {
+			reason: "A route is one thing or the other.",
+			spec:   with(`service: {route: {hostname: a.example.com, gateway: {name: public}, ingressClass: nginx}}`),
+			want:   []string{`spec.service.route.ingressClass: Invalid value: must not be set together with gateway: remove one of them`},
+		},
+		"RouteTLSOfGateway": {
+			reason: "A certificate that nobody serves is a surprise.",
+			spec:   with(`service: {route: {hostname: a.example.com, gateway: {name: public}, tlsSecretName: cert}}`),
+			want:   []string{`spec.service.route.tlsSecretName: Invalid value: is for an Ingress: the certificate of a Gateway belongs to its listener. Remove tlsSecretName`},
+		},
+		"RouteHostname": {
+			reason: "A URL is no hostname.",
+			spec:   with(`service: {route: {hostname: "https://a.example.com"}}`),
+			want:   []string{`spec.service.route.hostname: Invalid value: "https://a.example.com": must be a hostname in lowercase, such as llm.example.com`},
+		},
+		"ScrapeInterval": {
+			reason: "Prometheus forgets what is older than five minutes.",
+			spec:   with(`monitoring: {enabled: true, prometheus: {interval: 6m}}`),
+			want:   []string{`spec.monitoring.prometheus.interval: Invalid value: "6m": must be a duration such as 30s or 1m, 5m at most: Prometheus forgets what is older`},
+		},
+		"ScrapeIntervalWithoutUnit": {
+			reason: "A rule must not fail on what another one refuses.",
+			spec:   with(`monitoring: {enabled: true, prometheus: {interval: "30"}}`),
+			want:   []string{`spec.monitoring.prometheus.interval: Invalid value: "30": must be a duration such as 30s or 1m, 5m at most: Prometheus forgets what is older`},
+		},
+		"ScrapePath": {
+			reason: "A path begins with a slash.",
+			spec:   with(`monitoring: {enabled: true, prometheus: {path: metrics}}`),
+			want:   []string{`spec.monitoring.prometheus.path: Invalid value: "metrics": must be a path such as /metrics`},
+		},
+		"RolloutOfNothing": {
+			reason: "With neither more nor fewer replicas nothing could ever change.",
+			spec:   with(`deployment: {strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 0%, maxUnavailable: 0}}}`),
+			want:   []string{`spec.deployment.strategy.rollingUpdate.maxUnavailable: Invalid value: must not be 0 when maxSurge is 0: nothing could ever change`},
+		},
+		"RolloutOfRecreate": {
+			reason: "The API server refuses the two together, but much later.",
+			spec:   with(`deployment: {strategy: {type: Recreate, rollingUpdate: {maxSurge: 1}}}`),
+			want:   []string{`spec.deployment.strategy.rollingUpdate: Invalid value: needs strategy.type RollingUpdate`},
+		},
+		"Surge": {
+			reason: "A share is in percent.",
+			spec:   with(`deployment: {strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: half}}}`),
+			want:   []string{`spec.deployment.strategy.rollingUpdate.maxSurge: Invalid value: "half": must be a number such as 1, or a share such as 25%`},
+		},
+		"Budget": {
+			reason: "A budget has one bound.",
+			spec:   with(`deployment: {disruptionBudget: {minAvailable: 1, maxUnavailable: 1}}`),
+			want:   []string{`spec.deployment.disruptionBudget: Invalid value: needs exactly one of minAvailable and maxUnavailable`},
+		},
+		"OurLabels": {
+			reason: "Pods are found by these labels.",
+			spec:   with(`deployment: {podLabels: {aim.engine.amd.com/endpoint: other}}`),
+			want:   []string{`spec.deployment.podLabels: Invalid value: must not hold aim.engine.amd.com/*, app.kubernetes.io/managed-by, app.kubernetes.io/name, app.kubernetes.io/instance or pod-template-hash: pods are found by those`},
+		},
+		"LabelValue": {
+			reason: "A pod with a bad label is refused much later, where nobody looks.",
+			spec:   with(`deployment: {nodeSelector: {zone: "not a label"}}`),
+			want:   []string{`spec.deployment.nodeSelector[zone]: Invalid value: "not a label": must hold only letters, digits, '-', '_' and '.', and start and end with a letter or digit`},
+		},
+		"ShortGrace": {
+			reason: "A pod waits for load balancers to notice.",
+			spec:   with(`deployment: {terminationGracePeriodSeconds: 5}`),
+			want:   []string{`spec.deployment.terminationGracePeriodSeconds: Invalid value: 5: must be at least 20: load balancers need 15 seconds to notice that a pod goes`},
+		},
+		"CanaryOfAll": {
+			reason: "All of the traffic is no canary's.",
+			spec:   with(`deployment: {canary: {enabled: true, trafficSplit: 100}}`),
+			want:   []string{`spec.deployment.canary.trafficSplit: Invalid value: 100: spec.deployment.canary.trafficSplit in body should be less than or equal to 99`},
+		},
+		"ServiceAccountName": {
+			reason: "No ServiceAccount can have such a name.",
+			spec:   with(`security: {serviceAccount: {create: true, name: A}}`),
+			want:   []string{`spec.security.serviceAccount.name: Invalid value: "A": must be the name of a ServiceAccount: lowercase letters, digits, '-' and '.', starting and ending with a letter or digit`},
 		},
 		"UtilizationAboveAll": {
 			reason: "Utilization is in percent.",
@@ -451,9 +566,20 @@ func fullStatus() v1alpha1.AIMEndpointStatus {
 		},
 		Replicas: &v1alpha1.Replicas{Current: 1, Desired: 2, Ready: 1, Available: 1},
 		Metrics: &v1alpha1.Metrics{
-			CPUUtilization:    new(int32(50)),
-			MemoryUtilization: new(int32(60)),
-			GPUUtilization:    new(int32(70)),
+			CPUUtilization:     new(int32(50)),
+			MemoryUtilization:  new(int32(60)),
+			GPUUtilization:     new(int32(70)),
+			QueueDepth:         "1500m",
+			KVCacheUtilization: new(int32(80)),
+		},
+		Canary: &v1alpha1.CanaryStatus{
+			Phase: v1alpha1.CanaryRolledBack,
+			Recipe: v1alpha1.SelectedRecipe{
+				Name: "qwen3-32b-mi300x-float8-vllm", Source: "Builtin", Hardware: "MI300X", GPUCount: 1, Precision: "float8", Backend: "vllm", Image: "localhost:5000/vllm:v2",
+				Snapshot: &v1alpha1.Snapshot{Selection: "9876543210", Model: "Qwen/Qwen3-32B", Image: "localhost:5000/vllm:v2", Port: 8000},
+			},
+			Template: "0011223344556677",
+			Message:  "pod qwen3-canary-x crashed with exit code 1",
 		},
 	}
 }
