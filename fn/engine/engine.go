@@ -36,12 +36,37 @@ type Server struct {
 	Args []string
 }
 
-// Metrics of an engine, as Prometheus knows them.
+// Metrics of an engine, by the names that Prometheus knows them by. Those of a
+// histogram are without _bucket, _sum and _count.
 type Metrics struct {
 	// QueueDepth is a gauge of waiting requests.
 	QueueDepth string
+	// RunningRequests is a gauge of the requests that are worked on.
+	RunningRequests string
 	// KVCacheUsage is a gauge of the used share of the KV cache, 0 to 1.
 	KVCacheUsage string
+
+	// TimeToFirstToken is a histogram of the seconds from a request's arrival to
+	// its first token.
+	TimeToFirstToken string
+	// InterTokenLatency is a histogram of the seconds from one token to the next.
+	InterTokenLatency string
+	// RequestLatency is a histogram of the seconds from a request's arrival to
+	// its last token.
+	RequestLatency string
+
+	// FinishedRequests is a counter of requests that came to an end.
+	FinishedRequests string
+	// FinishReason is the label of FinishedRequests that says why; empty if it
+	// has none.
+	FinishReason string
+	// AbortedRequests is a counter of requests that were given up; empty if they
+	// are a FinishReason.
+	AbortedRequests string
+	// PromptTokens and GenerationTokens are counters of tokens that were read
+	// and written.
+	PromptTokens     string
+	GenerationTokens string
 }
 
 // An Engine serves a model behind an OpenAI-compatible API.
@@ -75,6 +100,11 @@ type Engine struct {
 	PortArgs func(port int32) []string
 	// Env of the container for a server, sorted by name.
 	Env func(s Server) []corev1.EnvVar
+
+	// APIKeyEnv is the variable in which the engine's container has the key that
+	// clients must send, and APIKeyArgs the arguments that make it ask for it.
+	APIKeyEnv  string
+	APIKeyArgs []string
 
 	// MaxModelLenFlags, MemoryUtilizationFlags and KVCacheDTypeFlags are
 	// spellings of the flags that bound a sequence's length and the engine's

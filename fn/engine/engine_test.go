@@ -315,7 +315,13 @@ func TestVLLM(t *testing.T) {
 	}
 	want := constant{
 		Name: "vllm", Port: 8000, HealthPath: "/health", Command: []string{"vllm", "serve"},
-		Metrics:                  Metrics{QueueDepth: "vllm:num_requests_waiting", KVCacheUsage: "vllm:kv_cache_usage_perc"},
+		Metrics: Metrics{
+			QueueDepth: "vllm:num_requests_waiting", RunningRequests: "vllm:num_requests_running", KVCacheUsage: "vllm:kv_cache_usage_perc",
+			TimeToFirstToken: "vllm:time_to_first_token_seconds", InterTokenLatency: "vllm:inter_token_latency_seconds",
+			RequestLatency:   "vllm:e2e_request_latency_seconds",
+			FinishedRequests: "vllm:request_success_total", FinishReason: "finished_reason",
+			PromptTokens: "vllm:prompt_tokens_total", GenerationTokens: "vllm:generation_tokens_total",
+		},
 		DefaultMemoryUtilization: 0.9,
 		MaxModelLenFlags:         []string{"--max-model-len"},
 		MemoryUtilizationFlags:   []string{"--gpu-memory-utilization"},

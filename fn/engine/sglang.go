@@ -28,9 +28,18 @@ var _ = register(Engine{
 	HealthPath: "/health",
 	// With the environment below it costs nothing but the event loop's time.
 	HealthTimeoutSeconds: 10,
+	// Those of v0.5.18. It does not say why a request finished.
 	Metrics: Metrics{
-		QueueDepth:   "sglang:num_queue_reqs",
-		KVCacheUsage: "sglang:token_usage",
+		QueueDepth:        "sglang:num_queue_reqs",
+		RunningRequests:   "sglang:num_running_reqs",
+		KVCacheUsage:      "sglang:token_usage",
+		TimeToFirstToken:  "sglang:time_to_first_token_seconds",
+		InterTokenLatency: "sglang:inter_token_latency_seconds",
+		RequestLatency:    "sglang:e2e_request_latency_seconds",
+		FinishedRequests:  "sglang:num_requests_total",
+		AbortedRequests:   "sglang:num_aborted_requests_total",
+		PromptTokens:      "sglang:prompt_tokens_total",
+		GenerationTokens:  "sglang:generation_tokens_total",
 	},
 	// Weights and KV cache share what SGLang does not reserve. On GPUs of 160 GiB
 	// and more it reserves 1.5 MiB for each of the 16384 tokens of a prefill
@@ -68,6 +77,11 @@ var _ = register(Engine{
 			"SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "false",
 		})
 	},
+	// SGLang knows the key only as an argument. The kubelet replaces the
+	// reference when it starts the container, so that the key itself is in no
+	// object.
+	APIKeyEnv:              "SGLANG_API_KEY",
+	APIKeyArgs:             []string{"--api-key", "$(SGLANG_API_KEY)"},
 	MaxModelLenFlags:       []string{"--context-length"},
 	MemoryUtilizationFlags: []string{"--mem-fraction-static"},
 	KVCacheDTypeFlags:      []string{"--kv-cache-dtype"},

@@ -69,8 +69,14 @@ func TestSGLang(t *testing.T) {
 	const mi30x, mi35x = "lmsysorg/sglang:v0.5.18-rocm720-mi30x", "lmsysorg/sglang:v0.5.18-rocm720-mi35x"
 	want := constant{
 		Name: "sglang", Port: 30000, PortArgs: []string{"--host", "0.0.0.0", "--port", "30000"}, HealthPath: "/health",
-		Command:                  []string{"python3", "-m", "sglang.launch_server"},
-		Metrics:                  Metrics{QueueDepth: "sglang:num_queue_reqs", KVCacheUsage: "sglang:token_usage"},
+		Command: []string{"python3", "-m", "sglang.launch_server"},
+		Metrics: Metrics{
+			QueueDepth: "sglang:num_queue_reqs", RunningRequests: "sglang:num_running_reqs", KVCacheUsage: "sglang:token_usage",
+			TimeToFirstToken: "sglang:time_to_first_token_seconds", InterTokenLatency: "sglang:inter_token_latency_seconds",
+			RequestLatency:   "sglang:e2e_request_latency_seconds",
+			FinishedRequests: "sglang:num_requests_total", AbortedRequests: "sglang:num_aborted_requests_total",
+			PromptTokens: "sglang:prompt_tokens_total", GenerationTokens: "sglang:generation_tokens_total",
+		},
 		DefaultMemoryUtilization: 0.86,
 		MaxModelLenFlags:         []string{"--context-length"},
 		MemoryUtilizationFlags:   []string{"--mem-fraction-static"},

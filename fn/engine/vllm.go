@@ -21,9 +21,19 @@ var _ = register(Engine{
 	// vLLM answers /health from its event loop, which a burst of requests can
 	// keep busy for seconds.
 	HealthTimeoutSeconds: 10,
+	// Those of v0.22 and later. Guides still name some that are gone, such as
+	// gpu_cache_usage_perc and time_per_output_token_seconds.
 	Metrics: Metrics{
-		QueueDepth:   "vllm:num_requests_waiting",
-		KVCacheUsage: "vllm:kv_cache_usage_perc",
+		QueueDepth:        "vllm:num_requests_waiting",
+		RunningRequests:   "vllm:num_requests_running",
+		KVCacheUsage:      "vllm:kv_cache_usage_perc",
+		TimeToFirstToken:  "vllm:time_to_first_token_seconds",
+		InterTokenLatency: "vllm:inter_token_latency_seconds",
+		RequestLatency:    "vllm:e2e_request_latency_seconds",
+		FinishedRequests:  "vllm:request_success_total",
+		FinishReason:      "finished_reason",
+		PromptTokens:      "vllm:prompt_tokens_total",
+		GenerationTokens:  "vllm:generation_tokens_total",
 	},
 	// Of the image's version; it is 0.92 from v0.23 on.
 	DefaultMemoryUtilization: 0.9,
@@ -65,6 +75,7 @@ var _ = register(Engine{
 		}
 		return sorted(env)
 	},
+	APIKeyEnv:              "VLLM_API_KEY",
 	MaxModelLenFlags:       []string{"--max-model-len"},
 	MemoryUtilizationFlags: []string{"--gpu-memory-utilization"},
 	KVCacheDTypeFlags:      []string{"--kv-cache-dtype"},
