@@ -176,7 +176,7 @@ func compileConfiguration(r Recipe, cfg v1alpha1.RecipeConfiguration, path *fiel
 			st.Findings = append(st.Findings, remark(path.Child("gpuCount").String(), "%s", cand.tooSmall()))
 		}
 	}
-	st.Findings = append(st.Findings, checkEnv(path.Child("env"), cfg.Env)...)
+	st.Findings = append(st.Findings, CheckEnv(path.Child("env"), cfg.Env)...)
 	var findings []v1alpha1.RecipeFinding
 	out.Resources, findings = resourcesOf(path.Child("resources"), cfg)
 	st.Findings = append(st.Findings, findings...)
@@ -205,8 +205,8 @@ func performanceOf(own, all *v1alpha1.RecipePerformance) Performance {
 	return p
 }
 
-// checkEnv finds what the API server would refuse, and secrets in the open.
-func checkEnv(path *field.Path, env []corev1.EnvVar) []v1alpha1.RecipeFinding {
+// CheckEnv finds what the API server would refuse, and secrets in the open.
+func CheckEnv(path *field.Path, env []corev1.EnvVar) []v1alpha1.RecipeFinding {
 	var out []v1alpha1.RecipeFinding
 	seen := map[string]bool{}
 	for i, v := range env {

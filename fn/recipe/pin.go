@@ -24,6 +24,9 @@ type Request struct {
 	Policy v1alpha1.UpgradePolicy
 	// Pinned recipe; nil before the first choice.
 	Pinned *v1alpha1.SelectedRecipe
+	// Tried recipe of a canary; nil if there is none. It is as good as pinned if
+	// it was chosen for what the user wants now.
+	Tried *v1alpha1.SelectedRecipe
 	// Running says whether the pinned recipe's workload serves, or is on its
 	// way there: then it is not replaced for anything but a wish of the user.
 	Running bool
@@ -63,6 +66,9 @@ func Settle(d Decision, r Request) (Outcome, error) {
 	}
 
 	pinned := r.Pinned
+	if t := r.Tried; t != nil && t.Snapshot != nil && t.Snapshot.Selection == key {
+		pinned = t
+	}
 	if pinned != nil && pinned.Snapshot == nil {
 		pinned = nil
 	}

@@ -45,6 +45,13 @@ func Select(recipes []Recipe, want Constraints, facts *model.Facts) Decision {
 	}
 	shadow(cands)
 
+	if want.GPUCount != 0 {
+		// What is recommended is of no interest to somebody who knows better: some
+		// old hardware would win for that alone.
+		for i := range cands {
+			cands[i].Configuration.Recommended = false
+		}
+	}
 	cs := criteria(want.Objective)
 	slices.SortFunc(cands, order(cs))
 

@@ -648,3 +648,22 @@ func TestSourceString(t *testing.T) {
 		}
 	}
 }
+
+// A count that the user asks for is recommended for none of the hardware, or
+// for all of it: a GPU of two generations ago must not win by that.
+func TestSelectAskedCount(t *testing.T) {
+	all, err := Builtin("meta-llama/Llama-3.1-70B-Instruct")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := model.Find("meta-llama/Llama-3.1-70B-Instruct")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int32{1, 2, 4, 8} {
+		d := Select(all, Constraints{Model: "meta-llama/Llama-3.1-70B-Instruct", GPUCount: n}, f)
+		if d.Selected == nil || d.Selected.Recipe.Hardware != "MI355X" || d.Selected.Configuration.GPUCount != n {
+			t.Errorf("\nThe newest and fastest hardware should win for %d GPUs.\nSelect(...): got %+v", n, d.Selected)
+		}
+	}
+}
