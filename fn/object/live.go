@@ -2,12 +2,17 @@ package object
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/crossplane/function-sdk-go/errors"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	corev1 "k8s.io/api/core/v1"
 )
+
+// notThere is what crossplane-runtime says of the target of an Object that only
+// looks, if there is none.
+const notThere = "external resource does not exist"
 
 // A Live Object, as it was observed.
 type Live struct {
@@ -19,6 +24,10 @@ type Live struct {
 	SyncedMessage string
 	// Ready is what the Object's Ready condition says.
 	Ready bool
+	// ProviderConfig through which the target is reached.
+	ProviderConfig string
+	// Observing says that the Object only looks at its target.
+	Observing bool
 	// manifest of the target as it is live; nil if it does not exist.
 	manifest *structpb.Struct
 	// wanted manifest of the target, as the Object has it.
@@ -34,6 +43,10 @@ func FromStruct(s *structpb.Struct) Live {
 		return Live{Synced: true}
 	}
 	l := Live{Exists: true, Synced: true, wanted: ManifestOf(s), current: true}
+	spec := s.GetFields()["spec"].GetStructValue().GetFields()
+	l.ProviderConfig = spec["providerConfigRef"].GetStructValue().GetFields()["name"].GetStringValue()
+	policies := spec["managementPolicies"].GetListValue().GetValues()
+	l.Observing = len(policies) == 1 && policies[0].GetStringValue() == "Observe"
 	generation := s.GetFields()["metadata"].GetStructValue().GetFields()["generation"].GetNumberValue()
 	status := s.GetFields()["status"].GetStructValue()
 	for _, c := range status.GetFields()["conditions"].GetListValue().GetValues() {
@@ -60,6 +73,33 @@ func FromStruct(s *structpb.Struct) Live {
 		l.manifest = m
 	}
 	return l
+}
+
+// Answer to an Object that only looks: whether its target exists, and whether
+// that is known already.
+func (l Live) Answer() (exists, known bool) {
+	switch {
+	case l.manifest != nil:
+		return true, true
+	case !l.Synced && l.current && strings.Contains(l.SyncedMessage, notThere):
+		return false, true
+	}
+	return false, false
+}
+
+// Labels of the live target.
+func (l Live) Labels() map[string]string {
+	out := map[string]string{}
+	for k, v := range l.manifest.GetFields()["metadata"].GetStructValue().GetFields()["labels"].GetStructValue().GetFields() {
+		out[k] = v.GetStringValue()
+	}
+	return out
+}
+
+// Current says whether what the Object reports is of what it wants now, as far
+// as the provider has said.
+func (l Live) Current() bool {
+	return l.current
 }
 
 // HasTarget says whether the target exists, as far as the provider has seen.

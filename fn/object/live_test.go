@@ -105,3 +105,68 @@ func TestInto(t *testing.T) {
 		t.Errorf("\nA target of another type should be an error.\nInto(...): want an error, got none")
 	}
 }
+
+// TestAnswer is about Objects that only look: what they say of what is there.
+func TestAnswer(t *testing.T) {
+	object := func(generation int, policies []any, manifest map[string]any, conditions ...any) *structpb.Struct {
+		status := map[string]any{"conditions": conditions}
+		if manifest != nil {
+			status["atProvider"] = map[string]any{"manifest": manifest}
+		}
+		spec := map[string]any{"providerConfigRef": map[string]any{"name": "remote"}}
+		if policies != nil {
+			spec["managementPolicies"] = policies
+		}
+		return mustStruct(t, map[string]any{"metadata": map[string]any{"generation": generation}, "spec": spec, "status": status})
+	}
+	missing := func(generation int) any {
+		return map[string]any{
+			"type": "Synced", "status": "False", "observedGeneration": generation,
+			"message": "observe failed: external resource does not exist",
+		}
+	}
+	synced := map[string]any{"type": "Synced", "status": "True", "observedGeneration": 1}
+	observe := []any{"Observe"}
+	labelled := map[string]any{"metadata": map[string]any{"uid": "u", "labels": map[string]any{"app": "theirs"}}}
+
+	type want struct {
+		Observing, Current bool
+		ProviderConfig     string
+		Exists, Known      bool
+		Labels             map[string]string
+	}
+	none := map[string]string{}
+	cases := map[string]struct {
+		reason string
+		object *structpb.Struct
+		want   want
+	}{
+		"NoObject":   {"Before anybody looked nothing is known.", nil, want{Labels: none}},
+		"New":        {"Before the provider looked nothing is known.", object(1, observe, nil), want{Observing: true, Current: true, ProviderConfig: "remote", Labels: none}},
+		"NotThere":   {"That there is nothing should be an answer.", object(1, observe, nil, missing(1)), want{Observing: true, Current: true, ProviderConfig: "remote", Known: true, Labels: none}},
+		"NotAsked":   {"What was said of something else is no answer.", object(2, observe, nil, missing(1)), want{Observing: true, ProviderConfig: "remote", Labels: none}},
+		"OtherError": {"That the cluster cannot be reached is no answer.", object(1, observe, nil, map[string]any{"type": "Synced", "status": "False", "message": "connection refused"}), want{Observing: true, Current: true, ProviderConfig: "remote", Labels: none}},
+		"There": {
+			"What is there should be told, and whose it is.", object(1, observe, labelled, synced),
+			want{Observing: true, Current: true, ProviderConfig: "remote", Exists: true, Known: true, Labels: map[string]string{"app": "theirs"}},
+		},
+		"NotObserving": {
+			"An Object that may do more than look is no question.", object(1, []any{"Observe", "Update"}, labelled, synced),
+			want{Current: true, ProviderConfig: "remote", Exists: true, Known: true, Labels: map[string]string{"app": "theirs"}},
+		},
+		"All": {
+			"An Object that may do all is no question.", object(1, nil, labelled, synced),
+			want{Current: true, ProviderConfig: "remote", Exists: true, Known: true, Labels: map[string]string{"app": "theirs"}},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			l := FromStruct(tc.object)
+			got := want{Observing: l.Observing, Current: l.Current(), ProviderConfig: l.ProviderConfig, Labels: l.Labels()}
+			got.Exists, got.Known = l.Answer()
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\nAnswer(): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/crossplane/function-sdk-go/errors"
@@ -39,6 +41,10 @@ const Kind = "Object"
 // annotationExternalName is what an object is called outside of Crossplane.
 const annotationExternalName = "crossplane.io/external-name"
 
+// annotationPollInterval is how often a provider looks at a target that is
+// ready. provider-kubernetes knows it from version 1.3 on.
+const annotationPollInterval = "crossplane.io/poll-interval"
+
 // A Policy says what an Object may do to its target.
 type Policy int
 
@@ -51,6 +57,8 @@ const (
 	PolicyRetain
 	// PolicyPartial updates some fields of a target that another Object owns.
 	PolicyPartial
+	// PolicyObserve only looks at the target.
+	PolicyObserve
 )
 
 // managementPolicies of a policy; nil means all.
@@ -61,6 +69,8 @@ func (p Policy) managementPolicies() []any {
 		return []any{"Observe", "Create", "Update"}
 	case PolicyPartial:
 		return []any{"Observe", "Update"}
+	case PolicyObserve:
+		return []any{"Observe"}
 	}
 	return nil
 }
@@ -75,10 +85,27 @@ type Object struct {
 	Labels map[string]string
 	// ProviderConfig through which the target is reached.
 	ProviderConfig string
+	// PollInterval is how often the provider should look at a target that is
+	// ready; as often as at others if it is empty.
+	PollInterval string
 	// Policy for the target.
 	Policy Policy
 	// Manifest of the target.
 	Manifest runtime.Object
+	// Connection is what the Object publishes as connection details; nil if it
+	// publishes none.
+	Connection *Connection
+}
+
+// Connection is a key of a Secret that an Object publishes.
+type Connection struct {
+	// Namespace and Secret that hold the value, and its key there.
+	Namespace, Secret, Key string
+	// As is the key of the connection detail.
+	As string
+	// ToNamespace and ToSecret are where it is published: the Secret of the
+	// Object's connection details.
+	ToNamespace, ToSecret string
 }
 
 // Struct of the Object, as a RunFunctionResponse has it.
@@ -98,17 +125,26 @@ func (o Object) Struct() (*structpb.Struct, error) {
 		"forProvider":       map[string]any{"manifest": m},
 		"readiness":         readiness(gvk, o.Policy),
 	}
-	if watched(gvk) && o.Policy != PolicyPartial {
+	if watched(gvk) && (o.Policy == PolicyOwn || o.Policy == PolicyRetain) {
 		spec["watch"] = true
 	}
 	if p := o.Policy.managementPolicies(); p != nil {
 		spec["managementPolicies"] = p
 	}
-	meta := map[string]any{
-		// The provider would add it, which is one more change of the Object that
-		// Crossplane runs the function for.
-		"annotations": map[string]any{annotationExternalName: targetName(m)},
+	if c := o.Connection; c != nil {
+		spec["connectionDetails"] = []any{map[string]any{
+			"apiVersion": "v1", "kind": "Secret", "namespace": c.Namespace, "name": c.Secret,
+			"fieldPath": "data[" + c.Key + "]", "toConnectionSecretKey": c.As,
+		}}
+		spec["writeConnectionSecretToRef"] = map[string]any{"namespace": c.ToNamespace, "name": c.ToSecret}
 	}
+	// The provider would add it, which is one more change of the Object that
+	// Crossplane runs the function for.
+	annotations := map[string]any{annotationExternalName: targetName(m)}
+	if o.PollInterval != "" {
+		annotations[annotationPollInterval] = o.PollInterval
+	}
+	meta := map[string]any{"annotations": annotations}
 	if o.Name != "" {
 		meta["name"] = o.Name
 	}
@@ -148,6 +184,12 @@ func targetName(manifest map[string]any) string {
 	return n
 }
 
+// meaningful are maps that say something when they are empty: an emptyDir
+// without options, and selectors of everything.
+//
+//nolint:gochecknoglobals // A constant that Go cannot express as such.
+var meaningful = []string{"emptyDir", "labelSelector", "namespaceSelector", "podSelector"}
+
 // prune nulls and empty maps, except for those that mean something.
 func prune(m map[string]any) {
 	for k, v := range m {
@@ -156,7 +198,7 @@ func prune(m map[string]any) {
 			delete(m, k)
 		case map[string]any:
 			prune(v)
-			if len(v) == 0 && k != "emptyDir" {
+			if len(v) == 0 && !slices.Contains(meaningful, k) {
 				delete(m, k)
 			}
 		case []any:
@@ -186,6 +228,18 @@ func StableName(prefix string, parts ...string) string {
 // labelPrefix of the labels that are ours.
 const labelPrefix = "aim.engine.amd.com/"
 
+// Observing returns an Object that only looks at its target.
+func Observing(o *structpb.Struct) *structpb.Struct {
+	out := &structpb.Struct{Fields: maps.Clone(o.GetFields())}
+	spec := &structpb.Struct{Fields: maps.Clone(o.GetFields()["spec"].GetStructValue().GetFields())}
+	if spec.GetFields() == nil {
+		return out
+	}
+	spec.Fields["managementPolicies"] = structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewStringValue("Observe")}})
+	out.Fields["spec"] = structpb.NewStructValue(spec)
+	return out
+}
+
 // Keep an observed Object as it is.
 func Keep(o *structpb.Struct) *structpb.Struct {
 	f := o.GetFields()
@@ -197,8 +251,14 @@ func Keep(o *structpb.Struct) *structpb.Struct {
 	}
 	meta := f["metadata"].GetStructValue().GetFields()
 	kept := &structpb.Struct{Fields: map[string]*structpb.Value{}}
-	if n, ok := meta["annotations"].GetStructValue().GetFields()[annotationExternalName]; ok {
-		kept.Fields["annotations"] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{annotationExternalName: n}})
+	annotations := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	for _, k := range []string{annotationExternalName, annotationPollInterval} {
+		if v, ok := meta["annotations"].GetStructValue().GetFields()[k]; ok {
+			annotations.Fields[k] = v
+		}
+	}
+	if len(annotations.GetFields()) > 0 {
+		kept.Fields["annotations"] = structpb.NewStructValue(annotations)
 	}
 	labels := &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	for k, v := range meta["labels"].GetStructValue().GetFields() {

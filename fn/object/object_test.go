@@ -10,8 +10,10 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/utils/ptr"
@@ -145,6 +147,66 @@ func TestStruct(t *testing.T) {
 				},
 			},
 		},
+		"Observe": {
+			reason: "What is only looked at should neither be watched nor be waited for.",
+			object: Object{Generation: GenerationCluster, ProviderConfig: "default", Policy: PolicyObserve, Manifest: deployment()},
+			want: map[string]any{
+				"apiVersion": "kubernetes.crossplane.io/v1alpha2",
+				"kind":       "Object",
+				"metadata":   map[string]any{"annotations": annotations},
+				"spec": map[string]any{
+					"managementPolicies": []any{"Observe"},
+					"providerConfigRef":  map[string]any{"name": "default"},
+					"readiness":          map[string]any{"policy": "SuccessfulCreate"},
+					"forProvider": map[string]any{"manifest": map[string]any{
+						"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": map[string]any{"replicas": 3.0},
+					}},
+				},
+			},
+		},
+		"Connection": {
+			reason: "A key of a Secret should be published by reference, and its value be nowhere.",
+			object: Object{
+				Generation: GenerationCluster, ProviderConfig: "default", Policy: PolicyObserve, Manifest: configMap(),
+				Connection: &Connection{Namespace: "ns", Secret: "keys", Key: "a.b", As: "apiKey", ToNamespace: "crossplane-system", ToSecret: "out"},
+			},
+			want: map[string]any{
+				"apiVersion": "kubernetes.crossplane.io/v1alpha2",
+				"kind":       "Object",
+				"metadata":   map[string]any{"annotations": annotations},
+				"spec": map[string]any{
+					"managementPolicies": []any{"Observe"},
+					"providerConfigRef":  map[string]any{"name": "default"},
+					"readiness":          map[string]any{"policy": "SuccessfulCreate"},
+					"connectionDetails": []any{map[string]any{
+						"apiVersion": "v1", "kind": "Secret", "namespace": "ns", "name": "keys", "fieldPath": "data[a.b]", "toConnectionSecretKey": "apiKey",
+					}},
+					"writeConnectionSecretToRef": map[string]any{"namespace": "crossplane-system", "name": "out"},
+					"forProvider": map[string]any{"manifest": map[string]any{
+						"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": map[string]any{"k": "v"},
+					}},
+				},
+			},
+		},
+		"PollInterval": {
+			reason: "What nobody tells of should be looked at more often.",
+			object: Object{Generation: GenerationCluster, ProviderConfig: "remote", PollInterval: "1m", Labels: map[string]string{"a": "b"}, Manifest: configMap()},
+			want: map[string]any{
+				"apiVersion": "kubernetes.crossplane.io/v1alpha2",
+				"kind":       "Object",
+				"metadata": map[string]any{
+					"annotations": map[string]any{"crossplane.io/external-name": "n", "crossplane.io/poll-interval": "1m"},
+					"labels":      map[string]any{"a": "b"},
+				},
+				"spec": map[string]any{
+					"providerConfigRef": map[string]any{"name": "remote"},
+					"readiness":         map[string]any{"policy": "SuccessfulCreate"},
+					"forProvider": map[string]any{"manifest": map[string]any{
+						"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": map[string]any{"k": "v"},
+					}},
+				},
+			},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -180,6 +242,10 @@ func TestReadinessByKind(t *testing.T) {
 		"PVC":           {"A claim's status changes once.", "v1", "PersistentVolumeClaim", want{celPVC, true}},
 		"Service":       {"A Service's status changes once, if ever.", "v1", "Service", want{celService, false}},
 		"HPA":           {"An autoscaler's status changes all the time.", "autoscaling/v2", "HorizontalPodAutoscaler", want{celHPA, false}},
+		"Ingress":       {"An Ingress is taken once, if ever.", "networking.k8s.io/v1", "Ingress", want{celIngress, false}},
+		"HTTPRoute":     {"A route is taken once, if ever.", "gateway.networking.k8s.io/v1", "HTTPRoute", want{celRoute, false}},
+		"ScaledObject":  {"KEDA's status changes all the time.", "keda.sh/v1alpha1", "ScaledObject", want{celReady, false}},
+		"NetworkPolicy": {"A NetworkPolicy has no status.", "networking.k8s.io/v1", "NetworkPolicy", want{}},
 		"ConfigMap":     {"A ConfigMap has no status.", "v1", "ConfigMap", want{}},
 		"OtherGroup":    {"A kind of the same name in another group is another kind.", "example.org/v1", "Deployment", want{}},
 		"OtherService":  {"A kind of the same name in another group is another kind.", "serving.knative.dev/v1", "Service", want{}},
@@ -266,6 +332,60 @@ func TestManifest(t *testing.T) {
 						"metric": map[string]any{"name": "m"}, "target": map[string]any{"type": "AverageValue", "averageValue": "5"},
 					}}},
 				},
+			},
+		},
+		"Selectors": {
+			reason: "An empty selector selects everything, and none selects nothing: it should be neither gone nor made.",
+			object: &networkingv1.NetworkPolicy{
+				TypeMeta:   metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"},
+				ObjectMeta: metav1.ObjectMeta{Name: "n"},
+				Spec: networkingv1.NetworkPolicySpec{Ingress: []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{
+					{NamespaceSelector: &metav1.LabelSelector{}, PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}},
+					{PodSelector: &metav1.LabelSelector{}},
+				}}}},
+			},
+			want: map[string]any{
+				"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": map[string]any{"name": "n"},
+				"spec": map[string]any{
+					"podSelector": map[string]any{},
+					"ingress": []any{map[string]any{"from": []any{
+						map[string]any{"namespaceSelector": map[string]any{}, "podSelector": map[string]any{"matchLabels": map[string]any{"a": "b"}}},
+						map[string]any{"podSelector": map[string]any{}},
+					}}},
+				},
+			},
+		},
+		"LabelSelector": {
+			reason: "An empty selector of other pods selects all of them.",
+			object: &corev1.Pod{
+				TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+				ObjectMeta: metav1.ObjectMeta{Name: "n"},
+				Spec: corev1.PodSpec{
+					Containers: []corev1.Container{{Name: "c"}},
+					Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}, PodAntiAffinity: &corev1.PodAntiAffinity{
+						RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{TopologyKey: "zone", LabelSelector: &metav1.LabelSelector{}}},
+					}},
+				},
+			},
+			want: map[string]any{
+				"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "n"},
+				"spec": map[string]any{
+					"containers": []any{map[string]any{"name": "c"}},
+					"affinity": map[string]any{"podAntiAffinity": map[string]any{"requiredDuringSchedulingIgnoredDuringExecution": []any{
+						map[string]any{"topologyKey": "zone", "labelSelector": map[string]any{}},
+					}}},
+				},
+			},
+		},
+		"Unstructured": {
+			reason: "A kind without a type should be like one with.",
+			object: &unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": map[string]any{"name": "n", "labels": map[string]any{}},
+				"spec": map[string]any{"maxReplicaCount": int64(3)}, "status": map[string]any{"a": "b"},
+			}},
+			want: map[string]any{
+				"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": map[string]any{"name": "n"},
+				"spec": map[string]any{"maxReplicaCount": 3.0},
 			},
 		},
 		"NothingLeft": {
@@ -395,6 +515,20 @@ func TestKeep(t *testing.T) {
 				"metadata": map[string]any{"annotations": map[string]any{"crossplane.io/external-name": "target"}},
 			},
 		},
+		"Labelled": {
+			reason: "Our labels and how often the provider looks should stay: recipes count by the one, and nobody tells of a cluster that is out of reach.",
+			metadata: map[string]any{
+				"name": "n", "labels": map[string]any{"crossplane.io/composite": "chat", "aim.engine.amd.com/uses-recipe": "r"},
+				"annotations": map[string]any{"crossplane.io/external-name": "target", "crossplane.io/poll-interval": "1m"},
+			},
+			want: map[string]any{
+				"apiVersion": "kubernetes.crossplane.io/v1alpha2", "kind": "Object", "spec": spec,
+				"metadata": map[string]any{
+					"labels":      map[string]any{"aim.engine.amd.com/uses-recipe": "r"},
+					"annotations": map[string]any{"crossplane.io/external-name": "target", "crossplane.io/poll-interval": "1m"},
+				},
+			},
+		},
 		"NoExternalName": {
 			reason:   "An annotation that is not there should not be made.",
 			metadata: map[string]any{"name": "n", "annotations": map[string]any{"other": "a"}},
@@ -413,6 +547,44 @@ func TestKeep(t *testing.T) {
 			})
 			if diff := cmp.Diff(mustStruct(t, tc.want), Keep(observed), protocmp.Transform()); diff != "" {
 				t.Errorf("\n%s\nKeep(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestObserving(t *testing.T) {
+	retained := func() map[string]any {
+		return map[string]any{
+			"apiVersion": "kubernetes.crossplane.io/v1alpha2", "kind": "Object",
+			"metadata": map[string]any{"name": "aim-cache-ns-n"},
+			"spec": map[string]any{
+				"managementPolicies": []any{"Observe", "Create", "Update"},
+				"forProvider":        map[string]any{"manifest": map[string]any{"kind": "PersistentVolumeClaim"}},
+			},
+		}
+	}
+	observing := retained()
+	observing["spec"].(map[string]any)["managementPolicies"] = []any{"Observe"}
+	owned := retained()
+	delete(owned["spec"].(map[string]any), "managementPolicies")
+	cases := map[string]struct {
+		reason string
+		object map[string]any
+		want   map[string]any
+	}{
+		"Own":      {"An Object that may do all should only look.", owned, observing},
+		"Retain":   {"An Object that may do much should only look, and keep its name.", retained(), observing},
+		"Observe":  {"An Object that only looks should stay as it is.", observing, observing},
+		"Specless": {"An Object without a spec can do nothing.", map[string]any{"kind": "Object"}, map[string]any{"kind": "Object"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			o := mustStruct(t, tc.object)
+			if diff := cmp.Diff(mustStruct(t, tc.want), Observing(o), protocmp.Transform()); diff != "" {
+				t.Errorf("\n%s\nObserving(...): -want, +got:\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(mustStruct(t, tc.object), o, protocmp.Transform()); diff != "" {
+				t.Errorf("\nThe Object itself should be left as it is.\nObserving(...): -before, +after:\n%s", diff)
 			}
 		})
 	}

@@ -12,6 +12,9 @@ const (
 	celDeployment = `has(object.status.observedGeneration) && object.status.observedGeneration >= object.metadata.generation && has(object.status.availableReplicas) && object.status.availableReplicas > 0 && has(object.status.conditions) && object.status.conditions.exists(c, c.type == "Available" && c.status == "True")`
 	celPVC        = `has(object.status.phase) && object.status.phase == "Bound"`
 	celService    = `object.spec.type != "LoadBalancer" || (has(object.status.loadBalancer.ingress) && size(object.status.loadBalancer.ingress) > 0)`
+	celIngress    = `has(object.status) && has(object.status.loadBalancer) && has(object.status.loadBalancer.ingress) && size(object.status.loadBalancer.ingress) > 0`
+	celRoute      = `has(object.status) && has(object.status.parents) && object.status.parents.exists(p, has(p.conditions) && p.conditions.exists(c, c.type == "Accepted" && c.status == "True"))`
+	celReady      = `has(object.status) && has(object.status.conditions) && object.status.conditions.exists(c, c.type == "Ready" && c.status == "True")`
 	celHPA        = `has(object.status.conditions) && object.status.conditions.exists(c, c.type == "ScalingActive" && c.status == "True")`
 )
 
@@ -19,19 +22,31 @@ const (
 // is ready when the target is, and provider-kubernetes looks again every 30
 // seconds until then.
 func readiness(gvk schema.GroupVersionKind, p Policy) map[string]any {
-	if p != PolicyPartial {
-		switch gvk.GroupKind() {
-		case schema.GroupKind{Group: "apps", Kind: "Deployment"}:
-			return map[string]any{"policy": "DeriveFromCelQuery", "celQuery": celDeployment}
-		case schema.GroupKind{Kind: "PersistentVolumeClaim"}:
-			return map[string]any{"policy": "DeriveFromCelQuery", "celQuery": celPVC}
-		case schema.GroupKind{Kind: "Service"}:
-			return map[string]any{"policy": "DeriveFromCelQuery", "celQuery": celService}
-		case schema.GroupKind{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}:
-			return map[string]any{"policy": "DeriveFromCelQuery", "celQuery": celHPA}
-		}
+	if q := query(gvk.GroupKind()); q != "" && (p == PolicyOwn || p == PolicyRetain) {
+		return map[string]any{"policy": "DeriveFromCelQuery", "celQuery": q}
 	}
 	return map[string]any{"policy": "SuccessfulCreate"}
+}
+
+// query of a kind; empty if one that is applied is ready.
+func query(gk schema.GroupKind) string {
+	switch gk {
+	case schema.GroupKind{Group: "apps", Kind: "Deployment"}:
+		return celDeployment
+	case schema.GroupKind{Kind: "PersistentVolumeClaim"}:
+		return celPVC
+	case schema.GroupKind{Kind: "Service"}:
+		return celService
+	case schema.GroupKind{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}:
+		return celHPA
+	case schema.GroupKind{Group: "networking.k8s.io", Kind: "Ingress"}:
+		return celIngress
+	case schema.GroupKind{Group: "gateway.networking.k8s.io", Kind: "HTTPRoute"}:
+		return celRoute
+	case schema.GroupKind{Group: "keda.sh", Kind: "ScaledObject"}:
+		return celReady
+	}
+	return ""
 }
 
 // watched says whether changes of the target should reach the Object at once.

@@ -140,6 +140,59 @@ func TestReadinessQueries(t *testing.T) {
 			object: `{spec: {type: LoadBalancer}, status: {}}`,
 			want:   want{Error: true},
 		},
+		"IngressTaken": {
+			reason: "An Ingress with an address should be ready.",
+			query:  celIngress,
+			object: `{status: {loadBalancer: {ingress: [{ip: 192.0.2.1}]}}}`,
+			want:   want{Ready: true},
+		},
+		"IngressPending": {
+			reason: "An Ingress that no controller has taken should not be ready.",
+			query:  celIngress,
+			object: `{status: {loadBalancer: {}}}`,
+		},
+		"IngressWithoutStatus": {
+			reason: "An Ingress without a status should not be ready.",
+			query:  celIngress,
+			object: `{spec: {}}`,
+		},
+		"RouteAccepted": {
+			reason: "A route that one of its gateways takes should be ready.",
+			query:  celRoute,
+			object: `{status: {parents: [{controllerName: a}, {conditions: [{type: ResolvedRefs, status: "True"}, {type: Accepted, status: "True"}]}]}}`,
+			want:   want{Ready: true},
+		},
+		"RouteNotAccepted": {
+			reason: "A route that no gateway takes should not be ready.",
+			query:  celRoute,
+			object: `{status: {parents: [{conditions: [{type: Accepted, status: "False"}]}]}}`,
+		},
+		"RouteNew": {
+			reason: "A route that no controller has seen should not be ready.",
+			query:  celRoute,
+			object: `{status: {parents: []}}`,
+		},
+		"RouteWithoutStatus": {
+			reason: "A route without a status should not be ready.",
+			query:  celRoute,
+			object: `{spec: {}}`,
+		},
+		"ScaledObjectReady": {
+			reason: "A ScaledObject that KEDA can scale by should be ready, whether or not there is a need.",
+			query:  celReady,
+			object: `{status: {conditions: [{type: Active, status: "False"}, {type: Ready, status: "True"}]}}`,
+			want:   want{Ready: true},
+		},
+		"ScaledObjectNotReady": {
+			reason: "A ScaledObject that KEDA cannot scale by should not be ready.",
+			query:  celReady,
+			object: `{status: {conditions: [{type: Ready, status: "False"}, {type: Active, status: "True"}]}}`,
+		},
+		"ScaledObjectNew": {
+			reason: "A ScaledObject that KEDA has not seen should not be ready.",
+			query:  celReady,
+			object: `{spec: {}}`,
+		},
 		"HPAActive": {
 			reason: "An autoscaler that gets metrics should be ready, also if it may not scale further.",
 			query:  celHPA,
