@@ -11,16 +11,12 @@ import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/crossplane/function-sdk-go/response"
 	"google.golang.org/protobuf/types/known/structpb"
-	appsv1 "k8s.io/api/apps/v1"
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 	"github.com/aim-engine/function-aim/fn/endpoint"
-	"github.com/aim-engine/function-aim/fn/engine"
-	"github.com/aim-engine/function-aim/fn/gpu"
 	"github.com/aim-engine/function-aim/fn/model"
 	"github.com/aim-engine/function-aim/fn/object"
 	"github.com/aim-engine/function-aim/fn/recipe"
@@ -37,34 +33,18 @@ const (
 // composeEndpoint reads what there is, decides which recipe runs, composes what
 // runs it, and reports what became of it.
 func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, xr composite, in *v1beta1.Input) error {
-	e := endpoint.Endpoint{Composite: xr.name(), Platform: platform(in)}
-	e.Namespace, e.Name = xr.target()
-	if e.Namespace == "" {
-		e.Namespace = in.Namespace
-	}
-	if e.Namespace == "" {
-		return errors.Errorf("cannot tell which namespace to compose into: %s %q has no claim; create an AIMEndpoint instead, or set namespace in this step's input", xr.kind(), xr.name())
-	}
-	if s := xr.field("spec").GetStructValue(); s != nil {
-		if err := object.Convert(s, &e.Spec); err != nil {
-			return errors.Wrap(err, "cannot read spec")
-		}
-	}
-	endpoint.Default(&e.Spec)
-	before := v1alpha1.AIMEndpointStatus{}
-	if s := xr.field("status").GetStructValue(); s != nil {
-		if err := object.Convert(s, &before); err != nil {
-			// A status is ours to write. One that we cannot read is as good as none.
-			log.Info("Cannot read the composite's status, starting without", "error", err)
-			before = v1alpha1.AIMEndpointStatus{}
-		}
+	e, before, err := endpointOf(log, xr, in)
+	if err != nil {
+		return err
 	}
 	live, objects, err := observe(req, xr.objects())
 	if err != nil {
 		return err
 	}
+	place := placeOf(in, e.Spec, objects[endpoint.RoleDeployment])
+	live.Remote = place.remote
 
-	outcome, err := choose(log, req, rsp, e, xr, in, before, live)
+	outcome, err := choose(log, req, rsp, e, xr, place.in, before, live)
 	if err != nil {
 		return err
 	}
@@ -74,93 +54,134 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 		keepObserved(req, rsp, xr.objects())
 		return r.write(req, rsp, xr)
 	}
-	e.Recipe = *outcome.Recipe
-	e.Accelerator, _ = gpu.Lookup(e.Recipe.Hardware)
-	e.Engine, _ = engine.Lookup(e.Recipe.Backend)
-	if e.Accelerator.Name == "" || e.Engine.Name == "" {
-		return errors.Errorf("cannot render pinned recipe %s: this version of the function knows no hardware %q or no backend %q", e.Recipe.Name, e.Recipe.Hardware, e.Recipe.Backend)
-	}
-	r.endpoint = &e
 
-	conflict, err := claimed(req, rsp, e, objects)
+	if err := lookAround(req, rsp, e, before, objects, xr.objects(), place, &live); err != nil {
+		return err
+	}
+	next := *outcome.Recipe
+	next.Image = e.ImageOf(*next.Snapshot)
+	plan, err := e.Plan(next, before, live)
 	if err != nil {
 		return err
 	}
-	if conflict != "" {
-		r.conflict = conflict
+	if e, err = e.Apply(plan); err != nil {
+		return err
+	}
+	if err := growing(req, rsp, e, &live); err != nil {
+		return err
+	}
+	r.endpoint, r.live, r.canary, r.canaryEvent = &e, live, plan.Status, plan.Event
+	r.outcome.Changed = r.outcome.Changed && plan.Runs(next)
+
+	if r.obstacle, err = obstacleOf(req, rsp, e, live, objects, place); err != nil {
+		return err
+	}
+	var wanted map[endpoint.Role]*structpb.Struct
+	if r.obstacle.reason == "" {
+		if wanted, err = wrap(e, live, xr, place); err != nil {
+			return err
+		}
+		if o := observedObject(req, xr.objects(), endpoint.RoleDeployment); plan.Frozen && o != nil {
+			wanted[endpoint.RoleDeployment] = object.Keep(o)
+		}
+		r.obstacle = probe(e, wanted, objects, place)
+	}
+	if r.obstacle.reason != "" {
 		keepObserved(req, rsp, xr.objects())
 		return r.write(req, rsp, xr)
 	}
-
-	if err := diagnose(req, rsp, e, in, &r.live); err != nil {
-		return err
-	}
-	wanted, err := wrap(e, r.live, xr.objects(), in)
-	if err != nil {
-		return err
-	}
+	release(req, wanted, objects, live, xr.objects())
 	r.live.Applying = !objects[endpoint.RoleDeployment].Applied(wanted[endpoint.RoleDeployment])
 	maps.DeleteFunc(r.live.ApplyErrors, func(role endpoint.Role, _ string) bool { return wanted[role] == nil })
 	if err := compose(rsp, e, r, xr, wanted, objects); err != nil {
 		return err
 	}
+	r.apiKey = observedConnection(req, xr.objects(), endpoint.RoleAPIKey, connectionAPIKey)
 	return r.write(req, rsp, xr)
 }
 
+// endpointOf a composite, and the status that it has.
+func endpointOf(log logging.Logger, xr composite, in *v1beta1.Input) (endpoint.Endpoint, v1alpha1.AIMEndpointStatus, error) {
+	e := endpoint.Endpoint{Composite: xr.name(), Platform: platform(in)}
+	before := v1alpha1.AIMEndpointStatus{}
+	e.Namespace, e.Name = xr.target()
+	if e.Namespace == "" {
+		e.Namespace = in.Namespace
+	}
+	if e.Namespace == "" {
+		return e, before, errors.Errorf("cannot tell which namespace to compose into: %s %q has no claim; create an AIMEndpoint instead, or set namespace in this step's input", xr.kind(), xr.name())
+	}
+	if s := xr.field("spec").GetStructValue(); s != nil {
+		if err := object.Convert(s, &e.Spec); err != nil {
+			return e, before, errors.Wrap(err, "cannot read spec")
+		}
+	}
+	endpoint.Default(&e.Spec)
+	if s := xr.field("status").GetStructValue(); s != nil {
+		if err := object.Convert(s, &before); err != nil {
+			// A status is ours to write. One that we cannot read is as good as none.
+			log.Info("Cannot read the composite's status, starting without", "error", err)
+			before = v1alpha1.AIMEndpointStatus{}
+		}
+	}
+	return e, before, nil
+}
+
+// lookAround for what is of interest of an endpoint beyond its own objects.
+func lookAround(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, before v1alpha1.AIMEndpointStatus, objects map[endpoint.Role]object.Live, g object.Generation, p place, live *endpoint.Live) error {
+	if err := diagnose(req, rsp, e, p.in, live); err != nil {
+		return err
+	}
+	var err error
+	if live.APIs, err = apisOf(req, rsp, e, p, objects); err != nil {
+		return err
+	}
+	if err := gatewayOf(req, rsp, e, live); err != nil {
+		return err
+	}
+	live.Applying, err = applying(e, before, *live, objects, g, p)
+	return err
+}
+
+// obstacleOf an endpoint: a mistake in its spec, or a name that is taken.
+func obstacleOf(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, live endpoint.Live, objects map[endpoint.Role]object.Live, p place) (obstacle, error) {
+	if p.problem != "" {
+		return obstacle{v1alpha1.ReasonApplyFailed, p.problem}, nil
+	}
+	missing, err := dangling(req, rsp, e, p)
+	if err != nil {
+		return obstacle{}, err
+	}
+	if problems := append(e.Problems(), missing...); len(problems) > 0 {
+		return obstacle{v1alpha1.ReasonApplyFailed, strings.Join(problems, "; ") + "; until then all stays as it is"}, nil
+	}
+	if p.remote {
+		return obstacle{}, nil
+	}
+	conflict, err := claimed(req, rsp, e, live, objects)
+	if err != nil || conflict == "" {
+		return obstacle{}, err
+	}
+	return obstacle{v1alpha1.ReasonNameConflict, conflict}, nil
+}
+
 func platform(in *v1beta1.Input) endpoint.Platform {
-	return endpoint.Platform{
+	p := endpoint.Platform{
 		GPUResourceName: in.GPUResourceName,
 		StorageClass:    in.StorageClass,
 		Tolerations:     in.Tolerations,
 		Security:        in.Security,
 	}
-}
-
-// roles of an endpoint's objects.
-func roles() []endpoint.Role {
-	return []endpoint.Role{
-		endpoint.RoleConfig, endpoint.RoleCache, endpoint.RoleDeployment,
-		endpoint.RoleReplicas, endpoint.RoleService, endpoint.RoleAutoscaler,
+	if a := in.Autoscaling; a != nil && a.Autoscaler == autoscalerKEDA {
+		p.KEDA = &endpoint.KEDA{PrometheusAddress: a.PrometheusAddress, ActivationQuery: a.ActivationQuery}
 	}
-}
-
-// observe what is live.
-func observe(req *fnv1.RunFunctionRequest, g object.Generation) (endpoint.Live, map[endpoint.Role]object.Live, error) {
-	objects := map[endpoint.Role]object.Live{}
-	live := endpoint.Live{ApplyErrors: map[endpoint.Role]string{}}
-	for _, r := range roles() {
-		o := object.FromStruct(req.GetObserved().GetResources()[g.ResourceName(string(r))].GetResource())
-		objects[r] = o
-		if !o.Synced {
-			live.ApplyErrors[r] = o.SyncedMessage
-		}
-		if r == endpoint.RoleReplicas {
-			live.ReplicasManaged = o.Exists
-		}
+	if m := in.Monitoring; m != nil {
+		p.MonitoringLabels, p.DashboardLabels, p.ScrapeFrom = m.Labels, m.DashboardLabels, m.ScrapeFrom
 	}
-	var err error
-	if live.Deployment, err = into[appsv1.Deployment](objects[endpoint.RoleDeployment]); err != nil {
-		return live, nil, errors.Wrap(err, "cannot read the live Deployment")
+	if r := in.Route; r != nil {
+		p.Gateway, p.IngressClass = r.Gateway, r.IngressClass
 	}
-	if live.Service, err = into[corev1.Service](objects[endpoint.RoleService]); err != nil {
-		return live, nil, errors.Wrap(err, "cannot read the live Service")
-	}
-	if live.Cache, err = into[corev1.PersistentVolumeClaim](objects[endpoint.RoleCache]); err != nil {
-		return live, nil, errors.Wrap(err, "cannot read the live PersistentVolumeClaim")
-	}
-	if live.Autoscaler, err = into[autoscalingv2.HorizontalPodAutoscaler](objects[endpoint.RoleAutoscaler]); err != nil {
-		return live, nil, errors.Wrap(err, "cannot read the live HorizontalPodAutoscaler")
-	}
-	return live, objects, nil
-}
-
-func into[T any](o object.Live) (*T, error) {
-	out := new(T)
-	ok, err := o.Into(out)
-	if err != nil || !ok {
-		return nil, err
-	}
-	return out, nil
+	return p
 }
 
 // choose which recipe runs.
@@ -206,9 +227,18 @@ func choose(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunct
 		Revision:    s.Model.Revision,
 		Policy:      s.Recipe.UpgradePolicy,
 		Pinned:      before.SelectedRecipe,
+		Tried:       tried(before),
 		Running:     live.Serving() || onItsWay(before, live),
 		Image:       func(c recipe.Candidate, image string) string { return engineImage(in, c, image) },
 	})
+}
+
+// tried recipe of the last canary, unless it was promoted.
+func tried(before v1alpha1.AIMEndpointStatus) *v1alpha1.SelectedRecipe {
+	if c := before.Canary; c != nil && c.Phase != v1alpha1.CanaryPromoted {
+		return &c.Recipe
+	}
+	return nil
 }
 
 // onItsWay says whether a workload is on its way: loading a model can take an
@@ -251,18 +281,22 @@ func engineImage(in *v1beta1.Input, c recipe.Candidate, image string) string {
 // claimed says whether somebody else has an object of a name that we would
 // use: provider-kubernetes would take it over without a word. Objects that
 // exist already are past that question.
-func claimed(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, objects map[endpoint.Role]object.Live) (string, error) {
+func claimed(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, live endpoint.Live, objects map[endpoint.Role]object.Live) (string, error) {
 	if !modern(req) {
 		// Crossplane before 2.2 can only get cluster scoped objects by name.
 		return "", nil
 	}
+	ms, err := e.Render(live)
+	if err != nil {
+		return "", err
+	}
 	conflict, unanswered := "", ""
-	for _, m := range e.Render(endpoint.Live{}) {
-		if objects[m.Role].Exists {
+	for _, m := range ms {
+		if objects[m.Role].Exists || m.Partial || m.Connection != nil {
 			continue
 		}
 		apiVersion, kind := m.Object.GetObjectKind().GroupVersionKind().ToAPIVersionAndKind()
-		name := endpoint.TargetName(e.Name, m.Role)
+		name := e.TargetName(m.Role)
 		found, ok, err := require(req, rsp, "target-"+string(m.Role), byName(apiVersion, kind, e.Namespace, name))
 		if err != nil {
 			return "", err
@@ -299,59 +333,91 @@ func owner(s *structpb.Struct) string {
 	return ""
 }
 
-// diagnose a workload that is not available: ask for its pods. And for the
-// class of a volume that should grow.
+// diagnose a workload that is not available, and a canary: ask for their pods.
 func diagnose(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, in *v1beta1.Input, live *endpoint.Live) error {
-	if live.Deployment != nil && !live.Available() && in.PodDiagnosis == diagnosisEnabled {
-		pods, _, err := require(req, rsp, "pods", byLabels("v1", "Pod", e.Namespace, e.Selector(*live)))
-		if err != nil {
+	if in.PodDiagnosis != diagnosisEnabled || live.Remote {
+		return nil
+	}
+	var err error
+	if live.Deployment != nil && !live.Available() {
+		if live.Pods, err = podsOf(req, rsp, "pods", e, e.Selector(*live)); err != nil {
 			return err
-		}
-		for _, s := range pods {
-			p := corev1.Pod{}
-			if err := object.Convert(s, &p); err != nil {
-				return errors.Wrap(err, "cannot read a pod")
-			}
-			if p.Namespace == e.Namespace {
-				live.Pods = append(live.Pods, p)
-			}
 		}
 	}
-	if class := e.GrowingClass(*live); class != "" {
-		found, _, err := require(req, rsp, "class", byName("storage.k8s.io/v1", "StorageClass", "", class))
-		if err != nil {
-			return err
+	if live.Canary != nil {
+		live.CanaryPods, err = podsOf(req, rsp, "canary-pods", e, e.CanarySelector())
+	}
+	return err
+}
+
+func podsOf(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, what string, e endpoint.Endpoint, selector map[string]string) ([]corev1.Pod, error) {
+	found, _, err := require(req, rsp, what, byLabels("v1", "Pod", e.Namespace, selector))
+	if err != nil {
+		return nil, err
+	}
+	var out []corev1.Pod
+	for _, s := range found {
+		p := corev1.Pod{}
+		if err := object.Convert(s, &p); err != nil {
+			return nil, errors.Wrap(err, "cannot read a pod")
 		}
-		for _, s := range found {
-			sc := storagev1.StorageClass{}
-			if err := object.Convert(s, &sc); err != nil {
-				return errors.Wrap(err, "cannot read a StorageClass")
-			}
-			live.CacheExpandable = ptr.Deref(sc.AllowVolumeExpansion, false)
+		if p.Namespace == e.Namespace {
+			out = append(out, p)
 		}
+	}
+	return out, nil
+}
+
+// growing volumes need a class that allows it.
+func growing(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, live *endpoint.Live) error {
+	class := e.GrowingClass(*live)
+	if class == "" || live.Remote {
+		return nil
+	}
+	found, _, err := require(req, rsp, "class", byName("storage.k8s.io/v1", "StorageClass", "", class))
+	if err != nil {
+		return err
+	}
+	for _, s := range found {
+		sc := storagev1.StorageClass{}
+		if err := object.Convert(s, &sc); err != nil {
+			return errors.Wrap(err, "cannot read a StorageClass")
+		}
+		live.CacheExpandable = ptr.Deref(sc.AllowVolumeExpansion, false)
 	}
 	return nil
 }
 
+// applying says whether the recipe that a canary proved is still to be applied:
+// what is live may be what was wanted before.
+func applying(e endpoint.Endpoint, before v1alpha1.AIMEndpointStatus, live endpoint.Live, objects map[endpoint.Role]object.Live, g object.Generation, p place) (bool, error) {
+	if c := before.Canary; c == nil || c.Phase != v1alpha1.CanaryPromoting || before.SelectedRecipe == nil || before.SelectedRecipe.Snapshot == nil {
+		return false, nil
+	}
+	e, err := e.With(*before.SelectedRecipe)
+	if err != nil {
+		return false, err
+	}
+	s, err := wrapped(e, e.Workload(live), g, p).Struct()
+	if err != nil {
+		return false, errors.Wrap(err, "cannot compose the Deployment")
+	}
+	return !objects[endpoint.RoleDeployment].Applied(s), nil
+}
+
 // wrap the endpoint's manifests as Objects.
-func wrap(e endpoint.Endpoint, live endpoint.Live, g object.Generation, in *v1beta1.Input) (map[endpoint.Role]*structpb.Struct, error) {
+func wrap(e endpoint.Endpoint, live endpoint.Live, xr composite, p place) (map[endpoint.Role]*structpb.Struct, error) {
+	ms, err := e.Render(live)
+	if err != nil {
+		return nil, err
+	}
 	out := map[endpoint.Role]*structpb.Struct{}
-	for _, m := range e.Render(live) {
-		o := object.Object{Generation: g, ProviderConfig: in.ProviderConfigName, Manifest: m.Object}
-		switch {
-		case m.Partial:
-			o.Policy = object.PolicyPartial
-		case m.Retain:
-			o.Policy = object.PolicyRetain
-		}
-		if rec := e.Recipe; m.Role == endpoint.RoleConfig && rec.Source != recipe.SourceBuiltin.String() {
-			// Recipes count and protect by this label.
-			o.Labels = map[string]string{labelUsesRecipe: recipeLabel(recipe.Reference{Namespace: rec.Namespace, Name: rec.Name})}
-		}
-		if m.Role == endpoint.RoleCache {
-			// A volume that outlives its endpoint is found again by an Object of
-			// the same name: its field manager is the Object's name.
-			o.Name = object.StableName("aim-cache", e.Namespace, e.Name)
+	for _, m := range ms {
+		o := wrapped(e, m, xr.objects(), p)
+		if m.Connection != nil {
+			if o.Connection = apiKeyOf(e, *m.Connection, xr); o.Connection == nil {
+				continue
+			}
 		}
 		s, err := o.Struct()
 		if err != nil {
@@ -360,6 +426,42 @@ func wrap(e endpoint.Endpoint, live endpoint.Live, g object.Generation, in *v1be
 		out[m.Role] = s
 	}
 	return out, nil
+}
+
+// wrapped manifest of an endpoint.
+func wrapped(e endpoint.Endpoint, m endpoint.Manifest, g object.Generation, p place) object.Object {
+	o := object.Object{Generation: g, ProviderConfig: p.providerConfig, Manifest: m.Object}
+	switch {
+	case m.Connection != nil:
+		o.Policy = object.PolicyObserve
+	case m.Partial:
+		o.Policy = object.PolicyPartial
+	case m.Retain:
+		o.Policy = object.PolicyRetain
+	}
+	if p.remote && m.Role == endpoint.RoleDeployment {
+		// Nothing tells us of a cluster that is out of reach.
+		o.PollInterval = "1m"
+	}
+	// Recipes count and protect by this label.
+	switch c := e.Canary; {
+	case m.Role == endpoint.RoleConfig:
+		o.Labels = usesRecipe(e.Recipe)
+	case m.Role == endpoint.RoleCanary && c != nil:
+		o.Labels = usesRecipe(c.Recipe)
+	case m.Role == endpoint.RoleCache:
+		// A volume that outlives its endpoint is found again by an Object of
+		// the same name: its field manager is the Object's name.
+		o.Name = object.StableName("aim-cache", e.Namespace, e.Name)
+	}
+	return o
+}
+
+func usesRecipe(r v1alpha1.SelectedRecipe) map[string]string {
+	if r.Source == recipe.SourceBuiltin.String() {
+		return nil
+	}
+	return map[string]string{labelUsesRecipe: recipeLabel(recipe.Reference{Namespace: r.Namespace, Name: r.Name})}
 }
 
 // compose the endpoint's Objects.
@@ -371,13 +473,12 @@ func compose(rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, r report, xr co
 	for role, s := range wanted {
 		// What does not gate the endpoint is ready unless it is known to fail:
 		// each step to readiness is a change that Crossplane tells of.
-		ready := objects[role].Synced
-		switch role {
+		ready := objects[role].Synced || role.Optional()
+		switch role { //nolint:exhaustive // The others gate nothing.
 		case endpoint.RoleDeployment:
 			ready = ready && ok[v1alpha1.ConditionWorkloadReady]
 		case endpoint.RoleService:
 			ready = ready && ok[v1alpha1.ConditionServiceReady]
-		case endpoint.RoleConfig, endpoint.RoleCache, endpoint.RoleReplicas, endpoint.RoleAutoscaler:
 		}
 		rsp.Desired.Resources[xr.objects().ResourceName(string(role))] = &fnv1.Resource{Resource: s, Ready: readiness(ready)}
 	}
@@ -396,7 +497,7 @@ func compose(rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, r report, xr co
 // keepObserved composes again what is composed already, as it is. Not to return
 // it would delete it.
 func keepObserved(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, g object.Generation) {
-	for _, role := range roles() {
+	for _, role := range endpoint.Roles() {
 		name := g.ResourceName(string(role))
 		o := req.GetObserved().GetResources()[name].GetResource()
 		if o == nil {

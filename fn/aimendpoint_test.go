@@ -60,7 +60,7 @@ func TestFirstRun(t *testing.T) {
 			},
 			want: digest{
 				Ready:     "FALSE",
-				Resources: []string{"autoscaler-object TRUE", "cache-object TRUE", "config-object TRUE", "deployment-object FALSE", "service-object FALSE"},
+				Resources: []string{"autoscaler-object TRUE", "cache-object TRUE", "config-object TRUE", "deployment-object FALSE", "disruptionbudget-object TRUE", "service-object FALSE"},
 				Conditions: []string{
 					condSelected,
 					"WorkloadReady=FALSE Starting: 0 of 1 replicas are available",
@@ -185,7 +185,7 @@ func TestNameConflict(t *testing.T) {
 			},
 		}
 	}
-	all := []string{"autoscaler-object TRUE", "cache-object TRUE", "config-object TRUE", "deployment-object FALSE", "service-object FALSE"}
+	all := []string{"autoscaler-object TRUE", "cache-object TRUE", "config-object TRUE", "deployment-object FALSE", "disruptionbudget-object TRUE", "service-object FALSE"}
 
 	cases := map[string]struct {
 		reason  string

@@ -164,6 +164,8 @@ func TestRequirements(t *testing.T) {
 				"target-service-58a760677ef1":    named("v1", "Service", "chat"),
 				"target-cache-427fe0552981":      named("v1", "PersistentVolumeClaim", "chat-cache"),
 				"target-autoscaler-be9d5a0b7661": named("autoscaling/v2", "HorizontalPodAutoscaler", "chat"),
+
+				"target-disruptionbudget-cd55669f45f6": named("policy/v1", "PodDisruptionBudget", "chat"),
 			}},
 		},
 		"FirstCallOfOldCrossplane": {

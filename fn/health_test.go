@@ -52,7 +52,7 @@ func TestHealth(t *testing.T) {
 	cached := `{"spec": {"cache": {"enabled": true, "size": "50Gi"}}}`
 	withCache := []string{"cache-object TRUE", "config-object TRUE", "deployment-object TRUE", "service-object TRUE"}
 	scaled := `{"spec": {"scaling": {"maxReplicas": 4}}}`
-	withScaler := []string{"autoscaler-object TRUE", "config-object TRUE", "deployment-object TRUE", "service-object TRUE"}
+	withScaler := []string{"autoscaler-object TRUE", "config-object TRUE", "deployment-object TRUE", "disruptionbudget-object TRUE", "service-object TRUE"}
 
 	cases := map[string]struct {
 		reason string
@@ -154,7 +154,7 @@ func TestHealth(t *testing.T) {
 			reason: "The user asked for two, and got one.",
 			spec:   `{"spec": {"scaling": {"minReplicas": 2}}}`,
 			seen:   map[string]string{nameDeployment: live(`{"status": {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 1, "availableReplicas": 1}}`)},
-			want: serving("Degraded", "FALSE", []string{"config-object TRUE", "deployment-object FALSE", "replicas-object TRUE", "service-object TRUE"}, condSelected,
+			want: serving("Degraded", "FALSE", []string{"config-object TRUE", "deployment-object FALSE", "disruptionbudget-object TRUE", "replicas-object TRUE", "service-object TRUE"}, condSelected,
 				"WorkloadReady=FALSE Starting: 1 of 2 replicas are available", condService, condCacheOff, condFixed),
 		},
 		"DeploymentRefused": {
@@ -186,7 +186,7 @@ func TestHealth(t *testing.T) {
 			reason: "Optional or not: what the user asked for was refused.",
 			spec:   scaled,
 			seen:   map[string]string{nameAutoscaler: notSynced("no")},
-			want: serving("Degraded", "FALSE", []string{"autoscaler-object FALSE", "config-object TRUE", "deployment-object TRUE", "service-object TRUE"},
+			want: serving("Degraded", "FALSE", []string{"autoscaler-object FALSE", "config-object TRUE", "deployment-object TRUE", "disruptionbudget-object TRUE", "service-object TRUE"},
 				condSelected, available, condService, condCacheOff, "ScalingReady=FALSE ApplyFailed: cannot apply the HorizontalPodAutoscaler: no"),
 		},
 		"RefusedButNotWantedAnyMore": {
@@ -260,7 +260,8 @@ func TestHealth(t *testing.T) {
 				{"type": "ScalingActive", "status": "False", "reason": "FailedGetPodsMetric", "message": "no metrics API"}
 			]}}`)},
 			want: serving("Ready", "TRUE", withScaler, condSelected, available, condService, condCacheOff,
-				"ScalingReady=FALSE MetricsUnavailable: the replicas stay as they are, because the autoscaler gets no metrics: no metrics API"),
+				"ScalingReady=FALSE MetricsUnavailable: the replicas stay as they are, because the autoscaler gets no metrics: no metrics API; "+
+					"for vllm_num_requests_waiting the cluster needs Prometheus, which monitoring.enabled makes scrape this endpoint, and prometheus-adapter with the rules in package/metrics"),
 		},
 	}
 

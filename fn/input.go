@@ -2,18 +2,20 @@ package main
 
 import (
 	"math"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/crossplane/function-sdk-go/errors"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-	corev1 "k8s.io/api/core/v1"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/engine"
 	"github.com/aim-engine/function-aim/fn/gpu"
 	"github.com/aim-engine/function-aim/input/v1beta1"
@@ -23,6 +25,12 @@ import (
 const (
 	diagnosisEnabled  = "Enabled"
 	diagnosisDisabled = "Disabled"
+)
+
+// Values of Input.Autoscaling.Autoscaler.
+const (
+	autoscalerHPA  = "HorizontalPodAutoscaler"
+	autoscalerKEDA = "KEDA"
 )
 
 // allNamespaces in Input.RecipeNamespaces.
@@ -100,7 +108,11 @@ func validate(in *v1beta1.Input) field.ErrorList {
 	}
 	errs = append(errs, validateInventory(field.NewPath("inventory"), in.Inventory)...)
 	errs = append(errs, validateImages(field.NewPath("images"), in.Images)...)
-	errs = append(errs, validateTolerations(field.NewPath("tolerations"), in.Tolerations)...)
+	errs = append(errs, endpoint.ValidateTolerations(field.NewPath("tolerations"), in.Tolerations)...)
+	errs = append(errs, validateClusters(field.NewPath("clusters"), in.Clusters)...)
+	errs = append(errs, validateAutoscaling(field.NewPath("autoscaling"), in.Autoscaling)...)
+	errs = append(errs, validateMonitoring(field.NewPath("monitoring"), in.Monitoring)...)
+	errs = append(errs, validateRoute(field.NewPath("route"), in.Route)...)
 	return append(errs, validateSecurity(field.NewPath("security"), in.Security)...)
 }
 
@@ -144,23 +156,75 @@ func validateImages(p *field.Path, images []v1beta1.EngineImage) field.ErrorList
 	return errs
 }
 
-func validateTolerations(p *field.Path, ts []corev1.Toleration) field.ErrorList {
+// validateClusters, and what endpoints on them need.
+func validateClusters(p *field.Path, clusters []v1beta1.Cluster) field.ErrorList {
 	var errs field.ErrorList
-	for i, t := range ts {
+	seen := map[string]bool{}
+	known := endpoint.APIs()
+	for i, c := range clusters {
 		p := p.Index(i)
-		switch {
-		case t.Operator == corev1.TolerationOpExists && t.Value != "":
-			errs = append(errs, field.Invalid(p.Child("value"), t.Value, "must be empty when operator is Exists"))
-		case t.Operator != corev1.TolerationOpExists && t.Key == "":
-			errs = append(errs, field.Required(p.Child("key"), "operator must be Exists when there is no key"))
-		case !slices.Contains([]corev1.TolerationOperator{"", corev1.TolerationOpEqual, corev1.TolerationOpExists}, t.Operator):
-			errs = append(errs, field.NotSupported(p.Child("operator"), t.Operator, []corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))
+		if msgs := validation.IsDNS1123Subdomain(c.ProviderConfigName); len(msgs) > 0 {
+			errs = append(errs, field.Invalid(p.Child("providerConfigName"), c.ProviderConfigName, msgs[0]))
 		}
-		effects := []corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute}
-		if t.Effect != "" && !slices.Contains(effects, t.Effect) {
-			errs = append(errs, field.NotSupported(p.Child("effect"), t.Effect, effects))
+		if seen[c.ProviderConfigName] {
+			errs = append(errs, field.Duplicate(p.Child("providerConfigName"), c.ProviderConfigName))
+		}
+		seen[c.ProviderConfigName] = true
+		errs = append(errs, validateInventory(p.Child("inventory"), c.Inventory)...)
+		for j, a := range c.APIs {
+			if !slices.Contains(known, endpoint.API(a)) {
+				errs = append(errs, field.NotSupported(p.Child("apis").Index(j), a, known))
+			}
 		}
 	}
+	return errs
+}
+
+func validateAutoscaling(p *field.Path, a *v1beta1.Autoscaling) field.ErrorList {
+	if a == nil {
+		return nil
+	}
+	switch {
+	case a.Autoscaler != "" && a.Autoscaler != autoscalerHPA && a.Autoscaler != autoscalerKEDA:
+		return field.ErrorList{field.NotSupported(p.Child("autoscaler"), a.Autoscaler, []string{autoscalerHPA, autoscalerKEDA})}
+	case a.Autoscaler == autoscalerKEDA && a.PrometheusAddress == "":
+		return field.ErrorList{field.Required(p.Child("prometheusAddress"), "KEDA asks it for what engines measure: set it to the URL of Prometheus")}
+	}
+	if u, err := url.Parse(a.PrometheusAddress); a.PrometheusAddress != "" && (err != nil || u.Host == "") {
+		return field.ErrorList{field.Invalid(p.Child("prometheusAddress"), a.PrometheusAddress, "must be a URL such as http://prometheus.monitoring:9090")}
+	}
+	return nil
+}
+
+func validateMonitoring(p *field.Path, m *v1beta1.Monitoring) field.ErrorList {
+	if m == nil {
+		return nil
+	}
+	errs := metav1validation.ValidateLabels(m.Labels, p.Child("labels"))
+	errs = append(errs, metav1validation.ValidateLabels(m.DashboardLabels, p.Child("dashboardLabels"))...)
+	return append(errs, endpoint.ValidatePeers(p.Child("scrapeFrom"), m.ScrapeFrom)...)
+}
+
+func validateRoute(p *field.Path, r *v1beta1.Route) field.ErrorList {
+	if r == nil {
+		return nil
+	}
+	var errs field.ErrorList
+	if r.Gateway != nil && r.IngressClass != "" {
+		errs = append(errs, field.Forbidden(p.Child("ingressClass"), "must not be set together with gateway"))
+	}
+	if g := r.Gateway; g != nil {
+		for name, v := range map[string]v1alpha1.ObjectName{"name": g.Name, "namespace": g.Namespace, "sectionName": g.SectionName} {
+			if msgs := validation.IsDNS1123Subdomain(string(v)); len(msgs) > 0 && (v != "" || name == "name") {
+				errs = append(errs, field.Invalid(p.Child("gateway", name), v, msgs[0]))
+			}
+		}
+	}
+	if msgs := validation.IsDNS1123Subdomain(r.IngressClass); r.IngressClass != "" && len(msgs) > 0 {
+		errs = append(errs, field.Invalid(p.Child("ingressClass"), r.IngressClass, msgs[0]))
+	}
+	// Names come from a map.
+	slices.SortFunc(errs, func(a, b *field.Error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errs
 }
 
@@ -173,6 +237,17 @@ func validateSecurity(p *field.Path, s *v1alpha1.Security) field.ErrorList {
 		if id < 0 || id > maxID {
 			errs = append(errs, field.Invalid(p, int64(id), "must be 0 to 2147483647"))
 		}
+	}
+	if sa := s.ServiceAccount; sa != nil {
+		if msgs := validation.IsDNS1123Subdomain(sa.Name); sa.Name != "" && len(msgs) > 0 {
+			errs = append(errs, field.Invalid(p.Child("serviceAccount", "name"), sa.Name, msgs[0]))
+		}
+	}
+	if r := s.APIKeySecretRef; r != nil && (r.Name == "" || r.Key == "") {
+		errs = append(errs, field.Required(p.Child("apiKeySecretRef"), "must name a Secret and a key of it"))
+	}
+	if np := s.NetworkPolicy; np != nil {
+		errs = append(errs, endpoint.ValidatePeers(p.Child("networkPolicy", "allowFrom"), np.AllowFrom)...)
 	}
 	for i, g := range s.SupplementalGroups {
 		check(p.Child("supplementalGroups").Index(i), g)

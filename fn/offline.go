@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/crossplane/function-sdk-go/errors"
 	"github.com/crossplane/function-sdk-go/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/aim-engine/function-aim/fn/endpoint"
 )
 
 // maxIterations of a function until its requirements must be met: as many as
@@ -81,6 +84,10 @@ func (w *offline) run(ctx context.Context, xr *unstructured.Unstructured) (*fnv1
 		for k, sel := range rsp.GetRequirements().GetResources() {
 			if _, ok := req.GetRequiredResources()[k]; !ok {
 				req.RequiredResources[k] = w.find(sel)
+				if strings.HasPrefix(k, requirementReference) {
+					// What pods name is there.
+					req.RequiredResources[k] = &fnv1.Resources{Items: []*fnv1.Resource{{Resource: named(sel)}}}
+				}
 				missing = true
 			}
 		}
@@ -91,9 +98,17 @@ func (w *offline) run(ctx context.Context, xr *unstructured.Unstructured) (*fnv1
 	return nil, errors.Errorf("the requirements of %s %q did not settle in %d calls", xr.GetKind(), xr.GetName(), maxIterations+1)
 }
 
-// find what a selector selects.
+// find what a selector selects. Kinds that an endpoint can make use of are all
+// there: a plan shows what it would.
 func (w *offline) find(sel *fnv1.ResourceSelector) *fnv1.Resources {
 	out := &fnv1.Resources{}
+	if sel.GetKind() == definitionKind {
+		for _, a := range endpoint.APIs() {
+			if a.Definition() == sel.GetMatchName() {
+				out.Items = append(out.Items, &fnv1.Resource{Resource: definition(a)})
+			}
+		}
+	}
 	for _, s := range w.has {
 		c := composite{raw: s}
 		if c.apiVersion() != sel.GetApiVersion() || c.kind() != sel.GetKind() {
@@ -115,4 +130,28 @@ func (w *offline) find(sel *fnv1.ResourceSelector) *fnv1.Resources {
 		}
 	}
 	return out
+}
+
+// named object that a selector asks for.
+func named(sel *fnv1.ResourceSelector) *structpb.Struct {
+	return &structpb.Struct{Fields: map[string]*structpb.Value{
+		"apiVersion": structpb.NewStringValue(sel.GetApiVersion()),
+		"kind":       structpb.NewStringValue(sel.GetKind()),
+		"metadata":   structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"name": structpb.NewStringValue(sel.GetMatchName())}}),
+	}}
+}
+
+// definition of an API, as far as the function reads it.
+func definition(a endpoint.API) *structpb.Struct {
+	version := structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+		"name": structpb.NewStringValue(a.GroupVersionKind().Version), "served": structpb.NewBoolValue(true),
+	}})
+	return &structpb.Struct{Fields: map[string]*structpb.Value{
+		"apiVersion": structpb.NewStringValue(definitionAPIVersion),
+		"kind":       structpb.NewStringValue(definitionKind),
+		"metadata":   structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"name": structpb.NewStringValue(a.Definition())}}),
+		"spec": structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			"versions": structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{version}}),
+		}}),
+	}}
 }

@@ -17,8 +17,9 @@ import (
 
 // Keys of a connection secret.
 const (
-	connectionURL   = "url"
-	connectionModel = "model"
+	connectionURL    = "url"
+	connectionModel  = "model"
+	connectionAPIKey = "apiKey"
 )
 
 // A report of an endpoint: its status, conditions, readiness and connection
@@ -32,20 +33,30 @@ type report struct {
 	generation int64
 	// endpoint that was composed; nil if none could be.
 	endpoint *endpoint.Endpoint
-	// conflict says why nothing new was composed; empty if nothing stood in
-	// the way.
-	conflict string
+	// obstacle says why nothing new was composed; it is empty if nothing stood
+	// in the way.
+	obstacle obstacle
+	// canary of the last change, and what has just become of it.
+	canary      *v1alpha1.CanaryStatus
+	canaryEvent string
+	// apiKey that clients must send, as it is published; nil if it is not.
+	apiKey []byte
+}
+
+// An obstacle to composing anything new.
+type obstacle struct {
+	reason  v1alpha1.ConditionReason
+	message string
 }
 
 // conditions of the endpoint, in the order in which they matter.
 func (r report) conditions() []endpoint.Condition {
 	cs := []endpoint.Condition{{Type: v1alpha1.ConditionRecipeSelected, OK: r.outcome.OK, Reason: r.outcome.Reason, Message: r.outcome.Message}}
 	switch {
-	case r.conflict != "":
-		c := endpoint.Condition{Type: v1alpha1.ConditionWorkloadReady, Reason: v1alpha1.ReasonNameConflict, Message: r.conflict}
-		return append(cs, c)
+	case r.obstacle.reason != "":
+		return append(cs, endpoint.Condition{Type: v1alpha1.ConditionWorkloadReady, Reason: r.obstacle.reason, Message: r.obstacle.message})
 	case r.endpoint != nil:
-		return append(cs, r.endpoint.Conditions(r.live)...)
+		return append(cs, r.endpoint.Conditions(r.live, r.canary)...)
 	case r.live.Deployment != nil:
 		return append(cs, endpoint.Condition{
 			Type: v1alpha1.ConditionWorkloadReady, OK: r.live.Available(), Reason: v1alpha1.ReasonKeptPinned,
@@ -62,15 +73,16 @@ func (r report) status(cs []endpoint.Condition) v1alpha1.AIMEndpointStatus {
 		rec := r.endpoint.Recipe
 		rec.Image = r.endpoint.Image()
 		s.SelectedRecipe = &rec
-		if r.conflict != "" && r.live.Deployment == nil {
+		if r.obstacle.reason != "" && r.live.Deployment == nil {
 			// Whatever is at that name, it is not ours to speak of.
 			s.URL, s.ServedModelName, s.Endpoints = "", "", nil
 		}
 	}
 	s.ObservedGeneration = r.generation
+	s.Canary = r.canary
 	s.Candidates = r.outcome.Candidates
 	s.UpgradeAvailable = r.outcome.UpgradeAvailable
-	s.Phase = endpoint.Phase(cs, r.live, r.endpoint != nil && r.conflict == "")
+	s.Phase = endpoint.Phase(cs, r.live, r.endpoint != nil && r.obstacle.reason == "")
 	for _, c := range cs {
 		if !c.OK {
 			s.Reason = string(c.Reason)
@@ -88,7 +100,8 @@ func (r report) write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespons
 		switch c.Type {
 		case v1alpha1.ConditionRecipeSelected, v1alpha1.ConditionWorkloadReady, v1alpha1.ConditionServiceReady:
 			ready = ready && c.OK
-		case v1alpha1.ConditionCacheReady, v1alpha1.ConditionScalingReady, v1alpha1.ConditionValid:
+		case v1alpha1.ConditionCacheReady, v1alpha1.ConditionScalingReady, v1alpha1.ConditionRouteReady,
+			v1alpha1.ConditionMonitoringReady, v1alpha1.ConditionCanaryHealthy, v1alpha1.ConditionValid:
 		}
 		set := response.ConditionFalse
 		if c.OK {
@@ -98,7 +111,9 @@ func (r report) write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespons
 	}
 	// An object that cannot be applied is not what the user wants, whichever
 	// condition tells of it.
-	ready = ready && len(r.live.ApplyErrors) == 0
+	for role := range r.live.ApplyErrors {
+		ready = ready && role.Optional()
+	}
 
 	s := r.status(cs)
 	st, err := structOf(s)
@@ -115,9 +130,15 @@ func (r report) write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespons
 		}
 		dxr.ConnectionDetails[connectionURL] = []byte(s.URL)
 		dxr.ConnectionDetails[connectionModel] = []byte(s.ServedModelName)
+		if len(r.apiKey) > 0 {
+			dxr.ConnectionDetails[connectionAPIKey] = r.apiKey
+		}
 	}
 
-	if r.outcome.Changed && r.conflict == "" {
+	if r.canaryEvent != "" && r.obstacle.reason == "" {
+		eventf(rsp, "Canary", "%s", r.canaryEvent)
+	}
+	if r.outcome.Changed && r.obstacle.reason == "" {
 		eventf(rsp, "RecipeSelected", "%s", r.outcome.Message)
 	}
 	if p := r.before.Phase; p != "" && p != s.Phase && s.Phase == v1alpha1.PhaseReady {

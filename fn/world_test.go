@@ -35,12 +35,17 @@ const xrChat = `{
 
 // Names of composed resources.
 const (
-	nameConfig     = "config-object"
-	nameCache      = "cache-object"
-	nameDeployment = "deployment-object"
-	nameReplicas   = "replicas-object"
-	nameService    = "service-object"
-	nameAutoscaler = "autoscaler-object"
+	nameConfig         = "config-object"
+	nameCache          = "cache-object"
+	nameDeployment     = "deployment-object"
+	nameReplicas       = "replicas-object"
+	nameService        = "service-object"
+	nameCanary         = "canary-object"
+	nameAutoscaler     = "autoscaler-object"
+	nameScaledObject   = "scaledobject-object"
+	nameHTTPRoute      = "httproute-object"
+	nameServiceMonitor = "servicemonitor-object"
+	nameAPIKey         = "apikey-object"
 )
 
 // A world is what Crossplane and provider-kubernetes show to the function. It
@@ -358,6 +363,10 @@ func digestOf(rsp *fnv1.RunFunctionResponse) digest {
 	}
 	why := ""
 	for _, c := range rsp.GetConditions() {
+		if c.GetReason() == "NoCanary" || (c.GetReason() == "Disabled" && (c.GetType() == "RouteReady" || c.GetType() == "MonitoringReady")) {
+			// What nobody asked for is of no interest to most tests.
+			continue
+		}
 		s := fmt.Sprintf("%s=%s %s", c.GetType(), strings.TrimPrefix(c.GetStatus().String(), "STATUS_CONDITION_"), c.GetReason())
 		switch m := c.GetMessage(); {
 		case c.GetType() == "RecipeSelected" && c.GetReason() != "NoRecipeForModel":

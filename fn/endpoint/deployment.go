@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/engine"
 )
 
 const (
@@ -61,30 +62,47 @@ func (e Endpoint) startupSeconds() int32 {
 	return int32(min(maxStartup, max(minStartup, baseStartup+startupPerGiB*w))) //nolint:gosec // Bounded by maxStartup.
 }
 
-func (e Endpoint) deployment(live Live) *appsv1.Deployment {
-	d := &appsv1.Deployment{ObjectMeta: e.meta(RoleDeployment), Spec: appsv1.DeploymentSpec{
+// deployment of the server, given the one that is live, if there is one.
+func (e Endpoint) deployment(live *appsv1.Deployment) *appsv1.Deployment {
+	d := &appsv1.Deployment{ObjectMeta: e.meta(e.deploymentRole()), Spec: appsv1.DeploymentSpec{
 		Selector:                &metav1.LabelSelector{MatchLabels: e.selector()},
 		Strategy:                e.strategy(),
 		ProgressDeadlineSeconds: ptr.To(e.startupSeconds() + pullBudget),
 		RevisionHistoryLimit:    ptr.To[int32](5),
 		Template: corev1.PodTemplateSpec{
-			ObjectMeta: metav1.ObjectMeta{Labels: e.podLabels()},
+			ObjectMeta: metav1.ObjectMeta{Labels: e.podLabels(), Annotations: e.podAnnotations()},
 			Spec:       e.pod(),
 		},
 	}}
-	if live.Deployment != nil && live.Deployment.Spec.Selector != nil {
+	if live != nil && live.Spec.Selector != nil {
 		// It cannot change, whatever a later version of this program selects on.
-		d.Spec.Selector = live.Deployment.Spec.Selector
+		d.Spec.Selector = live.Spec.Selector
 		maps.Copy(d.Spec.Template.Labels, d.Spec.Selector.MatchLabels)
+	}
+	if e.canary {
+		d.Spec.Replicas = ptr.To(e.canaryReplicas())
+		// Kubernetes keeps the time for us: a replica counts as available once it
+		// has been ready for this long.
+		d.Spec.MinReadySeconds = *e.Spec.Deployment.Canary.Duration
+		// To become ready and to stay so each count as progress.
+		*d.Spec.ProgressDeadlineSeconds = max(*d.Spec.ProgressDeadlineSeconds, d.Spec.MinReadySeconds+pullBudget)
+		d.Spec.Template.Annotations = merged(d.Spec.Template.Annotations, map[string]string{annotationTemplate: templateHash(d.Spec.Template)})
 	}
 	d.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("Deployment"))
 	return d
 }
 
+func (e Endpoint) deploymentRole() Role {
+	if e.canary {
+		return RoleCanary
+	}
+	return RoleDeployment
+}
+
 // replicas of the Deployment, and nothing else of it.
 func (e Endpoint) replicas() *appsv1.Deployment {
 	d := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: TargetName(e.Name, RoleDeployment), Namespace: e.Namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: e.TargetName(RoleDeployment), Namespace: e.Namespace},
 		Spec:       appsv1.DeploymentSpec{Replicas: ptr.To(e.minReplicas())},
 	}
 	d.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("Deployment"))
@@ -92,15 +110,56 @@ func (e Endpoint) replicas() *appsv1.Deployment {
 }
 
 // podLabels leave out what may change without a reason to restart the server.
+// By ours pods are found, so that the user's cannot replace them.
 func (e Endpoint) podLabels() map[string]string {
-	l := e.labels()
+	l := make(map[string]string, len(e.Spec.Deployment.PodLabels))
+	for k, v := range e.Spec.Deployment.PodLabels {
+		l[k] = string(v)
+	}
+	maps.Copy(l, e.labels())
 	delete(l, labelModelVersion)
+	if e.canary {
+		delete(l, LabelComposite)
+		maps.Copy(l, e.selector())
+	}
 	return l
 }
 
-// strategy never needs a spare set of GPUs: with all GPUs in use, a rollout
-// that does would never end.
+func (e Endpoint) podAnnotations() map[string]string {
+	a := make(map[string]string, len(e.Spec.Deployment.PodAnnotations))
+	for k, v := range e.Spec.Deployment.PodAnnotations {
+		a[k] = string(v)
+	}
+	return a
+}
+
+// strategy of the user's, or one that never needs a spare set of GPUs: with all
+// GPUs in use, a rollout that does would never end.
 func (e Endpoint) strategy() appsv1.DeploymentStrategy {
+	own := e.Spec.Deployment.Strategy
+	if e.canary {
+		// Its own GPUs are the spare ones.
+		return appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
+	}
+	if own != nil && own.Type != "" {
+		s := appsv1.DeploymentStrategy{Type: appsv1.DeploymentStrategyType(own.Type)}
+		if s.Type == appsv1.RollingUpdateDeploymentStrategyType {
+			u := ptr.Deref(own.RollingUpdate, v1alpha1.RollingUpdate{})
+			s.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: u.MaxSurge, MaxUnavailable: u.MaxUnavailable}
+			// What is left out must not be Kubernetes' default, which is a quarter
+			// of the replicas on top, nor may both be 0.
+			if u.MaxSurge == nil {
+				s.RollingUpdate.MaxSurge = ptr.To(intstr.FromInt32(0))
+				if u.MaxUnavailable != nil && isZero(*u.MaxUnavailable) {
+					s.RollingUpdate.MaxSurge = ptr.To(intstr.FromInt32(1))
+				}
+			}
+			if u.MaxUnavailable == nil {
+				s.RollingUpdate.MaxUnavailable = ptr.To(intstr.FromInt32(1))
+			}
+		}
+		return s
+	}
 	if e.maxReplicas() <= 1 {
 		return appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
 	}
@@ -110,19 +169,34 @@ func (e Endpoint) strategy() appsv1.DeploymentStrategy {
 	}}
 }
 
+func isZero(v intstr.IntOrString) bool {
+	return v.String() == "0" || v.String() == "0%"
+}
+
 func (e Endpoint) pod() corev1.PodSpec {
+	d := e.Spec.Deployment
 	p := corev1.PodSpec{
-		Containers: []corev1.Container{e.container()},
-		Volumes:    e.volumes(),
-		Affinity:   &corev1.Affinity{NodeAffinity: e.Accelerator.NodeAffinity()},
-		Tolerations: append([]corev1.Toleration{{
-			Key: e.Platform.GPUResourceName, Operator: corev1.TolerationOpExists,
-		}}, e.Platform.Tolerations...),
+		Containers:                   []corev1.Container{e.container()},
+		Volumes:                      e.volumes(),
+		Affinity:                     e.affinity(),
+		Tolerations:                  e.tolerations(),
+		NodeSelector:                 e.nodeSelector(),
+		TopologySpreadConstraints:    e.spread(),
+		PriorityClassName:            d.PriorityClassName,
+		SchedulerName:                d.SchedulerName,
 		SecurityContext:              e.podSecurityContext(),
 		AutomountServiceAccountToken: ptr.To(false),
 		// A Service named vllm would set VLLM_PORT to a URL, which ends the server.
 		EnableServiceLinks:            ptr.To(false),
-		TerminationGracePeriodSeconds: ptr.To[int64](terminationGrace),
+		TerminationGracePeriodSeconds: ptr.To(ptr.Deref(d.TerminationGracePeriodSeconds, terminationGrace)),
+	}
+	if d.RuntimeClassName != "" {
+		p.RuntimeClassName = &d.RuntimeClassName
+	}
+	if sa := e.serviceAccount(); ptr.Deref(sa.Create, false) {
+		p.ServiceAccountName = e.TargetName(RoleServiceAccount)
+	} else {
+		p.ServiceAccountName = sa.Name
 	}
 	for _, s := range e.Spec.Image.PullSecrets {
 		// The API server refuses one that is named twice.
@@ -159,8 +233,32 @@ func (e Endpoint) container() corev1.Container {
 	}
 }
 
+// args of the container. Of an option that is there twice, engines take the
+// last one.
 func (e Endpoint) args() []string {
-	return append(slices.Clone(e.Recipe.Snapshot.Args), e.Engine.PortArgs(e.port())...)
+	extra, _ := e.extraArgs()
+	args := slices.Concat(e.Recipe.Snapshot.Args, extra, e.Engine.PortArgs(e.port()))
+	if e.security().APIKeySecretRef != nil {
+		args = append(args, e.Engine.APIKeyArgs...)
+	}
+	return args
+}
+
+// extraArgs of the user's, as the engine takes them, and what is to be said of
+// them.
+func (e Endpoint) extraArgs() ([]string, []engine.Finding) {
+	if len(e.Spec.Deployment.ExtraArgs) == 0 {
+		return nil, nil
+	}
+	return e.Engine.Repair(engine.Server{
+		Model:              e.Recipe.Snapshot.Model,
+		Revision:           e.Recipe.Snapshot.Revision,
+		TensorParallelSize: e.Recipe.GPUCount,
+		Accelerator:        e.Accelerator,
+		Precision:          e.Recipe.Precision,
+		CustomImage:        e.Spec.Image.Repository != "",
+		Args:               e.Spec.Deployment.ExtraArgs,
+	})
 }
 
 func (e Endpoint) probe(period, failures int32) *corev1.Probe {
@@ -172,7 +270,8 @@ func (e Endpoint) probe(period, failures int32) *corev1.Probe {
 	}
 }
 
-// env of the container: the recipe's, and on top of it what the platform sets.
+// env of the container: the recipe's, on top of it the user's, and on top of
+// both what the platform sets.
 func (e Endpoint) env() []corev1.EnvVar {
 	own := []corev1.EnvVar{
 		// Models, and what the engines compile for them, outlive the container.
@@ -184,16 +283,29 @@ func (e Endpoint) env() []corev1.EnvVar {
 		own = append(own, corev1.EnvVar{Name: "HOME", Value: homePath})
 	}
 	if r := e.Spec.HFTokenSecretRef; r != nil {
-		own = append(own, corev1.EnvVar{Name: envHFToken, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-			LocalObjectReference: corev1.LocalObjectReference{Name: string(r.Name)},
-			Key:                  r.Key,
-		}}})
+		own = append(own, secretEnv(envHFToken, *r))
 	}
-	env := slices.Clone(e.Recipe.Snapshot.Env)
-	env = slices.DeleteFunc(env, func(v corev1.EnvVar) bool {
-		return slices.ContainsFunc(own, func(o corev1.EnvVar) bool { return o.Name == v.Name })
+	if r := e.security().APIKeySecretRef; r != nil {
+		own = append(own, secretEnv(e.Engine.APIKeyEnv, *r))
+	}
+	env := overlaid(e.Recipe.Snapshot.Env, e.Spec.Deployment.Env)
+	return overlaid(env, own)
+}
+
+func secretEnv(name string, r v1alpha1.SecretKeyRef) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+		LocalObjectReference: corev1.LocalObjectReference{Name: string(r.Name)},
+		Key:                  r.Key,
+	}}}
+}
+
+// overlaid returns base without what overlay has, too, and overlay behind it:
+// a variable may refer to those before it.
+func overlaid(base, overlay []corev1.EnvVar) []corev1.EnvVar {
+	out := slices.DeleteFunc(slices.Clone(base), func(v corev1.EnvVar) bool {
+		return slices.ContainsFunc(overlay, func(o corev1.EnvVar) bool { return o.Name == v.Name })
 	})
-	return append(env, own...)
+	return append(out, overlay...)
 }
 
 // resources of the container: the recipe's, overridden key by key, so that the
@@ -242,8 +354,8 @@ func set(l corev1.ResourceList, name corev1.ResourceName, q v1alpha1.Quantity) {
 
 func (e Endpoint) volumes() []corev1.Volume {
 	cache := corev1.Volume{Name: volumeCache, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
-	if *e.Spec.Cache.Enabled {
-		cache.VolumeSource = corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: TargetName(e.Name, RoleCache)}}
+	if *e.Spec.Cache.Enabled && (!e.canary || e.shareable()) {
+		cache.VolumeSource = corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: e.TargetName(RoleCache)}}
 	}
 	vs := []corev1.Volume{cache, {Name: volumeSHM, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
 		Medium:    corev1.StorageMediumMemory,
@@ -253,6 +365,11 @@ func (e Endpoint) volumes() []corev1.Volume {
 		vs = append(vs, corev1.Volume{Name: volumeHome, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 	}
 	return vs
+}
+
+// shareable says whether pods on other nodes can mount the cache, too.
+func (e Endpoint) shareable() bool {
+	return e.Spec.Cache.AccessMode == string(corev1.ReadWriteMany)
 }
 
 func (e Endpoint) mounts() []corev1.VolumeMount {
@@ -303,7 +420,7 @@ func (e Endpoint) podSecurityContext() *corev1.PodSecurityContext {
 
 // URL that clients in the cluster use.
 func (e Endpoint) URL() string {
-	return fmt.Sprintf("http://%s.%s.svc.cluster.local:%d", TargetName(e.Name, RoleService), e.Namespace, *e.Spec.Service.Port)
+	return fmt.Sprintf("http://%s.%s.svc.cluster.local:%d", e.TargetName(RoleService), e.Namespace, *e.Spec.Service.Port)
 }
 
 // ServedModelName that clients put into their requests.

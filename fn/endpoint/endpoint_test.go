@@ -66,7 +66,18 @@ func chat(tb testing.TB, spec string, changes ...func(e *Endpoint)) Endpoint {
 	for _, change := range changes {
 		change(&e)
 	}
+	e.Recipe.Image = e.ImageOf(*e.Recipe.Snapshot)
 	return e
+}
+
+// rendered manifests of an endpoint.
+func rendered(tb testing.TB, e Endpoint, live Live) []Manifest {
+	tb.Helper()
+	ms, err := e.Render(live)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ms
 }
 
 // onGPUs changes the number of GPUs of an endpoint.
@@ -134,9 +145,15 @@ func FuzzBaseName(f *testing.F) {
 			if !dns1035.MatchString(got) || len(got) > 56 {
 				t.Errorf("\nA base name should be a DNS label of at most 56 characters, for any name.\nBaseName(%q): got %q", n, got)
 			}
-			for _, r := range []Role{RoleConfig, RoleCache, RoleDeployment, RoleReplicas, RoleService, RoleAutoscaler} {
-				if errs := validation.IsDNS1035Label(TargetName(n, r)); len(errs) > 0 {
-					t.Errorf("\nThe name of every object should be a DNS label.\nTargetName(%q, %s): got %q: %v", n, r, TargetName(n, r), errs)
+			for _, r := range Roles() {
+				name := Endpoint{Name: n}.TargetName(r)
+				check := validation.IsDNS1035Label
+				if r == RoleDashboard {
+					// A ConfigMap's name may be longer.
+					check = validation.IsDNS1123Subdomain
+				}
+				if errs := check(name); len(errs) > 0 {
+					t.Errorf("\nThe name of every object should be valid.\nTargetName(%s) of %q: got %q: %v", r, n, name, errs)
 				}
 			}
 			if errs := validation.IsValidLabelValue(LabelValue(n)); len(errs) > 0 && len(validation.IsDNS1123Subdomain(n)) == 0 {
@@ -151,14 +168,69 @@ func FuzzBaseName(f *testing.F) {
 
 func TestTargetName(t *testing.T) {
 	want := map[Role]string{
-		RoleConfig: "chat-config", RoleCache: "chat-cache", RoleDeployment: "chat", RoleReplicas: "chat", RoleService: "chat", RoleAutoscaler: "chat",
+		RoleConfig: "chat-config", RoleServiceAccount: "chat", RoleCache: "chat-cache", RoleDeployment: "chat", RoleReplicas: "chat", RoleService: "chat",
+		RoleCanary: "chat-canary", RoleCanaryService: "chat-canary", RoleAutoscaler: "chat", RoleScaledObject: "chat", RoleDisruptionBudget: "chat",
+		RoleNetworkPolicy: "chat", RoleHTTPRoute: "chat", RoleIngress: "chat", RoleServiceMonitor: "chat", RoleAlerts: "chat", RoleDashboard: "chat-dashboard",
+		RoleAPIKey: "chat-config",
 	}
 	got := map[Role]string{}
-	for r := range want {
-		got[r] = TargetName("chat", r)
+	for _, r := range Roles() {
+		got[r] = Endpoint{Name: "chat"}.TargetName(r)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("\nObjects should be called what the documentation says.\nTargetName(...): -want, +got:\n%s", diff)
+	}
+}
+
+// TestAPIs makes sure that a cluster is asked for the definitions that there
+// are.
+func TestAPIs(t *testing.T) {
+	want := map[API]string{
+		APIHTTPRoute:      "httproutes.gateway.networking.k8s.io gateway.networking.k8s.io/v1, Kind=HTTPRoute",
+		APIScaledObject:   "scaledobjects.keda.sh keda.sh/v1alpha1, Kind=ScaledObject",
+		APIServiceMonitor: "servicemonitors.monitoring.coreos.com monitoring.coreos.com/v1, Kind=ServiceMonitor",
+		APIPrometheusRule: "prometheusrules.monitoring.coreos.com monitoring.coreos.com/v1, Kind=PrometheusRule",
+	}
+	got := map[API]string{}
+	for _, a := range APIs() {
+		got[a] = a.Definition() + " " + a.GroupVersionKind().String()
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("\nA definition should be called what its project calls it.\nAPIs(): -want, +got:\n%s", diff)
+	}
+	roles := map[API]Role{}
+	for _, r := range Roles() {
+		if a := r.API(); a != "" {
+			roles[a] = r
+		}
+	}
+	if diff := cmp.Diff(map[API]Role{APIHTTPRoute: RoleHTTPRoute, APIScaledObject: RoleScaledObject, APIServiceMonitor: RoleServiceMonitor, APIPrometheusRule: RoleAlerts}, roles); diff != "" {
+		t.Errorf("\nEach API should be somebody's.\nAPI(): -want, +got:\n%s", diff)
+	}
+}
+
+func TestUses(t *testing.T) {
+	cases := map[string]struct {
+		reason  string
+		spec    string
+		changes []func(e *Endpoint)
+		want    []API
+	}{
+		"Nothing":     {"A plain endpoint needs nothing beyond Kubernetes.", "", nil, nil},
+		"HPA":         {"Kubernetes' own autoscaler is everywhere.", `scaling: {maxReplicas: 2}`, nil, nil},
+		"KEDA":        {"KEDA is not everywhere.", `scaling: {maxReplicas: 2}`, []func(e *Endpoint){withKEDA("")}, []API{APIScaledObject}},
+		"KEDAUnused":  {"What is not scaled needs no KEDA.", "", []func(e *Endpoint){withKEDA("")}, nil},
+		"Ingress":     {"An Ingress is Kubernetes' own.", `service: {route: {hostname: a.example.org, ingressClass: nginx}}`, nil, nil},
+		"Gateway":     {"A Gateway is not everywhere.", `service: {route: {hostname: a.example.org, gateway: {name: g}}}`, nil, []API{APIHTTPRoute}},
+		"Monitoring":  {"The Prometheus operator is not everywhere.", `monitoring: {enabled: true}`, nil, []API{APIServiceMonitor, APIPrometheusRule}},
+		"GrafanaOnly": {"A dashboard needs no operator.", `monitoring: {enabled: true, prometheus: {enabled: false}}`, nil, nil},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, chat(t, tc.spec, tc.changes...).Uses()); diff != "" {
+				t.Errorf("\n%s\nUses(): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
 	}
 }
 
@@ -193,6 +265,12 @@ func TestDefault(t *testing.T) {
 		Service:   &v1alpha1.Service{Type: "ClusterIP", Port: ptr.To[int32](8000)},
 		Cache:     &v1alpha1.Cache{Enabled: ptr.To(false), Retain: ptr.To(true), AccessMode: "ReadWriteOnce"},
 		Image:     &v1alpha1.Image{},
+		Monitoring: &v1alpha1.Monitoring{
+			Enabled:    ptr.To(false),
+			Prometheus: &v1alpha1.Prometheus{Enabled: ptr.To(true), Interval: "30s", Path: "/metrics"},
+			Grafana:    &v1alpha1.Grafana{Enabled: ptr.To(true)},
+		},
+		Deployment: &v1alpha1.Deployment{Canary: &v1alpha1.Canary{Enabled: ptr.To(false), TrafficSplit: ptr.To[int32](10), Duration: ptr.To[int32](300)}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("\nAn empty spec should get every default of the schema.\nDefault(...): -want, +got:\n%s", diff)
@@ -204,6 +282,12 @@ func TestDefault(t *testing.T) {
 		Service: &v1alpha1.Service{Type: "NodePort", Port: ptr.To[int32](80)},
 		Cache:   &v1alpha1.Cache{Enabled: ptr.To(true), Retain: ptr.To(false), AccessMode: "ReadWriteMany"},
 		Image:   &v1alpha1.Image{Tag: "v1"}, Resources: &v1alpha1.Resources{CPU: "1"},
+		Monitoring: &v1alpha1.Monitoring{
+			Enabled:    ptr.To(true),
+			Prometheus: &v1alpha1.Prometheus{Enabled: ptr.To(false), Interval: "1m", Path: "/m"},
+			Grafana:    &v1alpha1.Grafana{Enabled: ptr.To(false), Dashboard: "Chat"},
+		},
+		Deployment: &v1alpha1.Deployment{Canary: &v1alpha1.Canary{Enabled: ptr.To(true), TrafficSplit: ptr.To[int32](50), Duration: ptr.To[int32](1)}},
 	}
 	want2 := *set.DeepCopy()
 	Default(&set)

@@ -161,7 +161,7 @@ func TestPodSecurity(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			p := podOf(chat(t, tc.spec, onGPUs(8)), Live{})
+			p := podOf(t, chat(t, tc.spec, onGPUs(8)), Live{})
 			if tc.change != nil {
 				tc.change(&p)
 			}

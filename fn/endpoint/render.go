@@ -4,31 +4,29 @@ import (
 	"fmt"
 	"strings"
 
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 
+	"github.com/aim-engine/function-aim/apis/v1alpha1"
 	"github.com/aim-engine/function-aim/fn/engine"
 )
 
-// Metrics that a metrics adapter offers to an autoscaler.
-const (
-	// metricGPUActivity is a gauge of AMD's device metrics exporter, 0 to 100.
-	metricGPUActivity = "gpu_gfx_activity"
-	// defaultQueueDepth per replica, when the user names no target.
-	defaultQueueDepth = 5
-)
-
 // Render the manifests of an endpoint, given what is live.
-func (e Endpoint) Render(live Live) []Manifest {
+func (e Endpoint) Render(live Live) ([]Manifest, error) {
 	ms := []Manifest{{Role: RoleConfig, Object: e.config()}}
+	add := func(when bool, r Role, o func() runtime.Object) {
+		if when && live.has(r) {
+			ms = append(ms, Manifest{Role: r, Object: o()})
+		}
+	}
+	add(ptr.Deref(e.serviceAccount().Create, false), RoleServiceAccount, func() runtime.Object { return e.account() })
 	if *e.Spec.Cache.Enabled {
 		ms = append(ms, Manifest{Role: RoleCache, Object: e.cache(live), Retain: *e.Spec.Cache.Retain})
 	}
-	ms = append(ms, Manifest{Role: RoleDeployment, Object: e.deployment(live)})
+	ms = append(ms, e.Workload(live))
 	// The Deployment's own manifest never has replicas: provider-kubernetes
 	// would reset what an autoscaler decided, and taking them out of it later
 	// would set them to 1. So they are a manifest of their own, which leaves
@@ -38,14 +36,49 @@ func (e Endpoint) Render(live Live) []Manifest {
 		ms = append(ms, Manifest{Role: RoleReplicas, Object: e.replicas(), Partial: true})
 	}
 	ms = append(ms, Manifest{Role: RoleService, Object: e.service(live)})
-	if e.autoscaled() {
-		ms = append(ms, Manifest{Role: RoleAutoscaler, Object: e.autoscaler()})
+	if c := e.Canary; c != nil {
+		ms = append(ms, Manifest{Role: RoleCanary, Object: c.deployment(live.Canary)})
+		add(e.weighted(live), RoleCanaryService, func() runtime.Object { return c.service(live) })
 	}
-	return ms
+	add(e.autoscaled() && e.Platform.KEDA == nil, RoleAutoscaler, func() runtime.Object { return e.autoscaler() })
+	add(e.autoscaled() && e.Platform.KEDA != nil, RoleScaledObject, func() runtime.Object { return e.scaledObject() })
+	add(e.disruptionBudget() != nil, RoleDisruptionBudget, func() runtime.Object { return e.disruptionBudget() })
+	add(e.isolated(), RoleNetworkPolicy, func() runtime.Object { return e.networkPolicy() })
+	add(e.gateway() != nil, RoleHTTPRoute, func() runtime.Object { return e.httpRoute(live) })
+	add(e.ingressClass() != "", RoleIngress, func() runtime.Object { return e.ingress() })
+	watched, err := e.monitoring(live)
+	if err != nil {
+		return nil, err
+	}
+	ms = append(ms, watched...)
+	if ref := e.security().APIKeySecretRef; ref != nil {
+		ms = append(ms, Manifest{Role: RoleAPIKey, Object: e.configReference(), Connection: ref})
+	}
+	return ms, nil
+}
+
+// Workload is the manifest of the endpoint's Deployment.
+func (e Endpoint) Workload(live Live) Manifest {
+	return Manifest{Role: RoleDeployment, Object: e.deployment(live.Deployment)}
+}
+
+// Uses are the APIs beyond Kubernetes' own that the endpoint has a use for.
+func (e Endpoint) Uses() []API {
+	var out []API
+	if e.autoscaled() && e.Platform.KEDA != nil {
+		out = append(out, APIScaledObject)
+	}
+	if e.gateway() != nil {
+		out = append(out, APIHTTPRoute)
+	}
+	if e.alerted() {
+		out = append(out, APIServiceMonitor, APIPrometheusRule)
+	}
+	return out
 }
 
 func (e Endpoint) meta(r Role) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Name: TargetName(e.Name, r), Namespace: e.Namespace, Labels: e.labels()}
+	return metav1.ObjectMeta{Name: e.TargetName(r), Namespace: e.Namespace, Labels: e.labels()}
 }
 
 // config is the decision for people to read. Nothing reads it back.
@@ -72,32 +105,11 @@ func (e Endpoint) config() *corev1.ConfigMap {
 		"command":  strings.Join(append(append([]string{}, s.Command...), e.args()...), " ") + "\n",
 		"reason":   e.Recipe.Reason + "\n",
 	}}
+	if _, findings := e.extraArgs(); len(findings) > 0 {
+		cm.Data["findings"] = describeFindings(findings) + "\n"
+	}
 	cm.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
 	return cm
-}
-
-func (e Endpoint) service(live Live) *corev1.Service {
-	svc := &corev1.Service{ObjectMeta: e.meta(RoleService), Spec: corev1.ServiceSpec{
-		Type:     corev1.ServiceType(e.Spec.Service.Type),
-		Selector: e.Selector(live),
-		Ports: []corev1.ServicePort{{
-			Name:       portName,
-			Protocol:   corev1.ProtocolTCP,
-			Port:       *e.Spec.Service.Port,
-			TargetPort: intstr.FromInt32(e.port()),
-		}},
-	}}
-	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		svc.Spec.LoadBalancerIP = e.Spec.Service.LoadBalancerIP
-	}
-	for k, v := range e.Spec.Service.Annotations {
-		if svc.Annotations == nil {
-			svc.Annotations = map[string]string{}
-		}
-		svc.Annotations[k] = string(v)
-	}
-	svc.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Service"))
-	return svc
 }
 
 // cache is the endpoint's own volume. What cannot change once it exists is
@@ -146,69 +158,25 @@ func (e Endpoint) CacheSize() resource.Quantity {
 	return *resource.NewQuantity((weights*5/2+10)<<30, resource.BinarySI)
 }
 
-func (e Endpoint) autoscaler() *autoscalingv2.HorizontalPodAutoscaler {
-	sc := e.Spec.Scaling
-	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: e.meta(RoleAutoscaler), Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
-		ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: TargetName(e.Name, RoleDeployment)},
-		MinReplicas:    ptr.To(e.minReplicas()),
-		MaxReplicas:    e.maxReplicas(),
-		Metrics:        e.scalingMetrics(),
-	}}
-	if sc.ScaleUpDelay != nil || sc.ScaleDownDelay != nil {
-		hpa.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{}
-	}
-	if d := sc.ScaleUpDelay; d != nil {
-		hpa.Spec.Behavior.ScaleUp = &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: d}
-	}
-	if d := sc.ScaleDownDelay; d != nil {
-		hpa.Spec.Behavior.ScaleDown = &autoscalingv2.HPAScalingRules{StabilizationWindowSeconds: d}
-	}
-	hpa.SetGroupVersionKind(autoscalingv2.SchemeGroupVersion.WithKind("HorizontalPodAutoscaler"))
-	return hpa
+// configReference names the ConfigMap, and no more of it.
+func (e Endpoint) configReference() *corev1.ConfigMap {
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: e.TargetName(RoleConfig), Namespace: e.Namespace}}
+	cm.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
+	return cm
 }
 
-func (e Endpoint) scalingMetrics() []autoscalingv2.MetricSpec {
-	sc := e.Spec.Scaling
-	var ms []autoscalingv2.MetricSpec
-	if t := sc.TargetCPUUtilization; t != nil {
-		ms = append(ms, resourceMetric(corev1.ResourceCPU, *t))
-	}
-	if t := sc.TargetMemoryUtilization; t != nil {
-		ms = append(ms, resourceMetric(corev1.ResourceMemory, *t))
-	}
-	if t := sc.TargetGPUUtilization; t != nil {
-		ms = append(ms, podsMetric(metricGPUActivity, *resource.NewQuantity(int64(*t), resource.DecimalSI)))
-	}
-	if t := sc.TargetKVCacheUtilization; t != nil {
-		// The engine's gauge goes from 0 to 1.
-		ms = append(ms, podsMetric(adapterName(e.Engine.Metrics.KVCacheUsage), *resource.NewMilliQuantity(int64(*t)*10, resource.DecimalSI)))
-	}
-	if t := sc.TargetQueueDepth; t != nil || len(ms) == 0 {
-		ms = append(ms, podsMetric(adapterName(e.Engine.Metrics.QueueDepth), *resource.NewQuantity(int64(ptr.Deref(t, defaultQueueDepth)), resource.DecimalSI)))
-	}
-	return ms
+// account that the pods run as.
+func (e Endpoint) account() *corev1.ServiceAccount {
+	sa := &corev1.ServiceAccount{ObjectMeta: e.meta(RoleServiceAccount), AutomountServiceAccountToken: ptr.To(false)}
+	sa.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ServiceAccount"))
+	return sa
 }
 
-// adapterName of an engine's metric: the metrics API allows no colons.
-func adapterName(metric string) string {
-	return strings.ReplaceAll(metric, ":", "_")
-}
+// Image that runs: the recipe's, with what the user replaced of it when the
+// recipe was settled.
+func (e Endpoint) Image() string { return e.Recipe.Image }
 
-func resourceMetric(name corev1.ResourceName, percent int32) autoscalingv2.MetricSpec {
-	return autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
-		Name:   name,
-		Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: &percent},
-	}}
-}
-
-func podsMetric(name string, average resource.Quantity) autoscalingv2.MetricSpec {
-	return autoscalingv2.MetricSpec{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricSource{
-		Metric: autoscalingv2.MetricIdentifier{Name: name},
-		Target: autoscalingv2.MetricTarget{Type: autoscalingv2.AverageValueMetricType, AverageValue: &average},
-	}}
-}
-
-// Image that runs: the recipe's, as far as the user does not replace it.
-func (e Endpoint) Image() string {
-	return engine.ReplaceImage(e.Recipe.Snapshot.Image, e.Spec.Image.Repository, e.Spec.Image.Tag)
+// ImageOf a recipe, as far as the user does not replace it.
+func (e Endpoint) ImageOf(s v1alpha1.Snapshot) string {
+	return engine.ReplaceImage(s.Image, e.Spec.Image.Repository, e.Spec.Image.Tag)
 }

@@ -8,7 +8,10 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 )
@@ -19,12 +22,31 @@ type Live struct {
 	Service    *corev1.Service
 	Cache      *corev1.PersistentVolumeClaim
 	Autoscaler *autoscalingv2.HorizontalPodAutoscaler
+	// ScaledObject is KEDA's form of an autoscaler.
+	ScaledObject *unstructured.Unstructured
+	// Canary is the Deployment of a canary.
+	Canary *appsv1.Deployment
+	// HTTPRoute or Ingress that leads to the Service, and the Gateway that an
+	// HTTPRoute is attached to.
+	HTTPRoute *gatewayv1.HTTPRoute
+	Ingress   *networkingv1.Ingress
+	Gateway   *gatewayv1.Gateway
+	// GatewayKnown says that somebody looked for the Gateway: without it, one
+	// that is not here may well be there.
+	GatewayKnown bool
+	// APIs that the cluster has beyond Kubernetes' own.
+	APIs map[API]bool
+	// Remote says that the cluster is another one than Crossplane's: nothing is
+	// known of it but what is live.
+	Remote bool
 	// Applying says that the live Deployment is not yet what is wanted now.
 	Applying bool
 	// ReplicasManaged says whether the number of replicas has a manifest.
 	ReplicasManaged bool
 	// Pods of the Deployment; only known while it is not available.
 	Pods []corev1.Pod
+	// CanaryPods are those of a canary.
+	CanaryPods []corev1.Pod
 	// CacheExpandable says whether the class of the cache's volume allows it
 	// to grow.
 	CacheExpandable bool
@@ -40,16 +62,32 @@ type Condition struct {
 	Message string
 }
 
+// has says whether the cluster can have an object of a role.
+func (l Live) has(r Role) bool {
+	a := r.API()
+	return a == "" || l.APIs[a]
+}
+
+// CanaryReady says whether at least one replica of a canary can take requests.
+func (l Live) CanaryReady() bool {
+	return l.Canary != nil && l.Canary.Status.ReadyReplicas > 0
+}
+
 // Serving says whether at least one replica can take requests.
 func (l Live) Serving() bool {
 	return l.Deployment != nil && l.Deployment.Status.AvailableReplicas > 0
+}
+
+// asleep says whether there are no replicas, and nobody wants any now.
+func (l Live) asleep() bool {
+	return l.Deployment != nil && ptr.Deref(l.Deployment.Spec.Replicas, 1) == 0
 }
 
 // Available says whether the workload is all that it should be, so that there
 // is nothing to be learnt from its pods.
 func (l Live) Available() bool {
 	d := l.Deployment
-	return l.Serving() && !rollingOut(d) && d.Status.AvailableReplicas >= ptr.Deref(d.Spec.Replicas, 1)
+	return (l.Serving() || l.asleep()) && !rollingOut(d) && d.Status.AvailableReplicas >= ptr.Deref(d.Spec.Replicas, 1)
 }
 
 // rollingOut says whether pods of an older template are still to be replaced.
@@ -67,13 +105,16 @@ func deploymentCondition(d *appsv1.Deployment, t appsv1.DeploymentConditionType)
 }
 
 // Conditions of the workload and what is around it.
-func (e Endpoint) Conditions(live Live) []Condition {
-	return []Condition{e.workloadReady(live), e.serviceReady(live), e.cacheReady(live), e.scalingReady(live)}
+func (e Endpoint) Conditions(live Live, canary *v1alpha1.CanaryStatus) []Condition {
+	return []Condition{
+		e.workloadReady(live), e.serviceReady(live), e.cacheReady(live), e.scalingReady(live),
+		e.routeReady(live), e.monitoringReady(live), e.canaryHealthy(canary, live),
+	}
 }
 
 func (e Endpoint) workloadReady(live Live) Condition {
 	c := Condition{Type: v1alpha1.ConditionWorkloadReady}
-	for _, r := range []Role{RoleDeployment, RoleReplicas, RoleConfig} {
+	for _, r := range []Role{RoleDeployment, RoleReplicas, RoleConfig, RoleServiceAccount, RoleDisruptionBudget, RoleNetworkPolicy, RoleAPIKey} {
 		if msg, ok := live.ApplyErrors[r]; ok {
 			c.Reason = v1alpha1.ReasonApplyFailed
 			c.Message = bound(fmt.Sprintf("cannot apply %s: %s", describe(r), msg))
@@ -87,13 +128,17 @@ func (e Endpoint) workloadReady(live Live) Condition {
 	if d == nil {
 		// The same words as for one without pods: a step that tells a person
 		// nothing is a change of the status all the same.
-		c.Reason, c.Message = v1alpha1.ReasonStarting, fmt.Sprintf("0 of %d replicas are available", e.minReplicas())
+		c.Reason, c.Message = v1alpha1.ReasonStarting, fmt.Sprintf("0 of %d replicas are available", max(1, e.minReplicas()))
 		return c
 	}
 	if live.Applying {
 		// What is live is what was wanted before. It may well be available, but
 		// it is not what the user is waiting for.
 		c.Reason, c.Message = v1alpha1.ReasonRolloutInProgress, "the change is being applied"
+		return c
+	}
+	if e.scaledToZero(live) && !rollingOut(d) {
+		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonAvailable, "scaled to zero: the next request starts a replica"
 		return c
 	}
 	// The Deployment starts with one replica, and is scaled from there.
@@ -120,7 +165,11 @@ func (e Endpoint) workloadReady(live Live) Condition {
 	}
 	if p := deploymentCondition(d, appsv1.DeploymentProgressing); p != nil && p.Status == corev1.ConditionFalse && p.Reason == "ProgressDeadlineExceeded" {
 		c.Reason = v1alpha1.ReasonProgressDeadlineExceeded
-		c.Message = bound(fmt.Sprintf("%s, and there was no progress for %d s", count, ptr.Deref(d.Spec.ProgressDeadlineSeconds, 0)))
+		c.Message = fmt.Sprintf("%s, and there was no progress for %d s", count, ptr.Deref(d.Spec.ProgressDeadlineSeconds, 0))
+		if cause != "" {
+			c.Message += "; " + cause
+		}
+		c.Message = bound(c.Message)
 		return c
 	}
 	if live.Serving() && rollingOut(d) {
@@ -161,7 +210,7 @@ func (e Endpoint) cacheReady(live Live) Condition {
 		c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound("cannot apply the cache's volume: "+msg)
 		return c
 	}
-	unbound := fmt.Sprintf("the PersistentVolumeClaim %s is not bound yet; with some storage classes that waits for a pod", TargetName(e.Name, RoleCache))
+	unbound := fmt.Sprintf("the PersistentVolumeClaim %s is not bound yet; with some storage classes that waits for a pod", e.TargetName(RoleCache))
 	pvc := live.Cache
 	if pvc == nil {
 		c.Reason, c.Message = v1alpha1.ReasonWaitingForConsumer, unbound
@@ -195,33 +244,6 @@ func (e Endpoint) cacheReady(live Live) Condition {
 	return c
 }
 
-func (e Endpoint) scalingReady(live Live) Condition {
-	c := Condition{Type: v1alpha1.ConditionScalingReady}
-	if msg, ok := live.ApplyErrors[RoleAutoscaler]; ok {
-		c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound("cannot apply the HorizontalPodAutoscaler: "+msg)
-		return c
-	}
-	if !e.autoscaled() {
-		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonDisabled, "autoscaling is off: scaling.maxReplicas is not above scaling.minReplicas"
-		return c
-	}
-	c.Reason, c.Message = v1alpha1.ReasonMetricsUnavailable, "the HorizontalPodAutoscaler has not reported yet"
-	if live.Autoscaler == nil {
-		return c
-	}
-	for _, hc := range live.Autoscaler.Status.Conditions {
-		if hc.Type != autoscalingv2.ScalingActive {
-			continue
-		}
-		if hc.Status == corev1.ConditionTrue {
-			c.OK, c.Reason, c.Message = true, v1alpha1.ReasonActive, fmt.Sprintf("between %d and %d replicas", e.minReplicas(), e.maxReplicas())
-			return c
-		}
-		c.Message = bound(fmt.Sprintf("the replicas stay as they are, because the autoscaler gets no metrics: %s", hc.Message))
-	}
-	return c
-}
-
 // Status of the endpoint that comes from live objects. The phase and reason
 // are not among it: they depend on all conditions.
 func (e Endpoint) Status(live Live) v1alpha1.AIMEndpointStatus {
@@ -252,30 +274,11 @@ func (e Endpoint) Status(live Live) v1alpha1.AIMEndpointStatus {
 			Available: d.Status.AvailableReplicas,
 		}
 	}
+	if url := e.routeURL(live); url != "" {
+		s.Endpoints.External, s.URL = url, url
+	}
 	s.Metrics = e.metrics(live.Autoscaler)
 	return s
-}
-
-// metrics that the autoscaler measured.
-func (e Endpoint) metrics(hpa *autoscalingv2.HorizontalPodAutoscaler) *v1alpha1.Metrics {
-	if hpa == nil || !e.autoscaled() {
-		return nil
-	}
-	out := v1alpha1.Metrics{}
-	for _, m := range hpa.Status.CurrentMetrics {
-		switch {
-		case m.Resource != nil && m.Resource.Name == corev1.ResourceCPU:
-			out.CPUUtilization = m.Resource.Current.AverageUtilization
-		case m.Resource != nil && m.Resource.Name == corev1.ResourceMemory:
-			out.MemoryUtilization = m.Resource.Current.AverageUtilization
-		case m.Pods != nil && m.Pods.Metric.Name == metricGPUActivity && m.Pods.Current.AverageValue != nil:
-			out.GPUUtilization = ptr.To(int32(min(100, m.Pods.Current.AverageValue.Value()))) //nolint:gosec // At most 100.
-		}
-	}
-	if out == (v1alpha1.Metrics{}) {
-		return nil
-	}
-	return &out
 }
 
 // Phase of the endpoint. Composed says whether its objects are there, or are on
@@ -290,18 +293,21 @@ func Phase(conditions []Condition, live Live, composed bool) v1alpha1.Phase {
 		switch c.Type {
 		case v1alpha1.ConditionRecipeSelected, v1alpha1.ConditionWorkloadReady, v1alpha1.ConditionServiceReady:
 			gated = false
+		case v1alpha1.ConditionRouteReady, v1alpha1.ConditionMonitoringReady, v1alpha1.ConditionCanaryHealthy:
+			// An endpoint serves without.
+			continue
 		case v1alpha1.ConditionCacheReady, v1alpha1.ConditionScalingReady, v1alpha1.ConditionValid:
 			// These gate nothing, but an object that cannot be applied does.
 			gated = gated && c.Reason != v1alpha1.ReasonApplyFailed
 		}
 		switch c.Reason { //nolint:exhaustive // The others pass by themselves.
-		case v1alpha1.ReasonImagePullFailed, v1alpha1.ReasonOutOfMemory, v1alpha1.ReasonCrashLooping,
+		case v1alpha1.ReasonImagePullFailed, v1alpha1.ReasonModelDownloadFailed, v1alpha1.ReasonOutOfMemory, v1alpha1.ReasonCrashLooping,
 			v1alpha1.ReasonProgressDeadlineExceeded, v1alpha1.ReasonNameConflict, v1alpha1.ReasonApplyFailed:
 			failed = true
 		}
 	}
 	switch {
-	case live.Serving() && gated && live.Available():
+	case gated && (live.Serving() || live.asleep()) && live.Available():
 		return v1alpha1.PhaseReady
 	case live.Serving():
 		return v1alpha1.PhaseDegraded
@@ -328,16 +334,38 @@ func loadBalancer(s *corev1.Service) string {
 
 func describe(r Role) string {
 	switch r {
-	case RoleConfig:
+	case RoleConfig, RoleAPIKey:
 		return "the ConfigMap"
+	case RoleServiceAccount:
+		return "the ServiceAccount"
 	case RoleCache:
 		return "the cache's volume"
 	case RoleReplicas:
 		return "the number of replicas"
 	case RoleService:
 		return "the Service"
+	case RoleCanary:
+		return "the canary's Deployment"
+	case RoleCanaryService:
+		return "the canary's Service"
 	case RoleAutoscaler:
 		return "the HorizontalPodAutoscaler"
+	case RoleScaledObject:
+		return "the ScaledObject"
+	case RoleDisruptionBudget:
+		return "the PodDisruptionBudget"
+	case RoleNetworkPolicy:
+		return "the NetworkPolicy"
+	case RoleHTTPRoute:
+		return "the HTTPRoute"
+	case RoleIngress:
+		return "the Ingress"
+	case RoleServiceMonitor:
+		return "the ServiceMonitor"
+	case RoleAlerts:
+		return "the PrometheusRule"
+	case RoleDashboard:
+		return "the dashboard's ConfigMap"
 	case RoleDeployment:
 	}
 	return "the Deployment"

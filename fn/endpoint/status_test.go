@@ -19,7 +19,7 @@ import (
 
 // deployed is the live Deployment of an endpoint, with a status.
 func deployed(e Endpoint, change ...func(d *appsv1.Deployment)) *appsv1.Deployment {
-	d := e.deployment(Live{})
+	d := e.deployment(nil)
 	d.Generation = 1
 	d.Spec.Replicas = ptr.To(e.minReplicas())
 	d.Status = appsv1.DeploymentStatus{ObservedGeneration: 1}
@@ -150,9 +150,9 @@ func TestWorkloadReady(t *testing.T) {
 			want:   Condition{Reason: "Starting", Message: "0 of 1 replicas are available"},
 		},
 		"MissingSecret": {
-			reason: "What a container waits for should be told: somebody may be about to create it.",
+			reason: "A Secret that is not there keeps the server from starting until somebody creates it.",
 			live:   with("", []corev1.Pod{pod("chat-a", 1, container(waiting("CreateContainerConfigError", `secret "hugging-face" not found`)))}, starting),
-			want:   Condition{Reason: "Starting", Message: `0 of 1 replicas are available; pod chat-a cannot start: secret "hugging-face" not found`},
+			want:   Condition{Reason: "ApplyFailed", Message: `0 of 1 replicas are available; pod chat-a cannot start: secret "hugging-face" not found; create it, or correct the reference to it`},
 		},
 		"WaitingForGPU": {
 			reason: "The scheduler's words should be there, and what to do.",
@@ -164,18 +164,19 @@ func TestWorkloadReady(t *testing.T) {
 			reason: "Without a single node of that hardware there is nothing to free.",
 			live:   with("", []corev1.Pod{pod("chat-a", 1, unschedulable("0/5 nodes are available: 5 node(s) didn't match Pod's node affinity/selector."))}, starting),
 			want: Condition{Reason: "WaitingForGPU", Message: "0 of 1 replicas are available; pod chat-a cannot be scheduled: 0/5 nodes are available: 5 node(s) didn't match Pod's node affinity/selector; " +
-				"check that the cluster has such nodes"},
+				"check that the cluster has nodes with the recipe's hardware, or set recipe.hardware to what it has"},
 		},
 		"WaitingForVolume": {
 			reason: "A volume is no GPU.",
 			live:   with("", []corev1.Pod{pod("chat-a", 1, unschedulable("0/5 nodes are available: pod has unbound immediate PersistentVolumeClaims."))}, starting),
-			want:   Condition{Reason: "Starting", Message: "0 of 1 replicas are available; pod chat-a cannot be scheduled: 0/5 nodes are available: pod has unbound immediate PersistentVolumeClaims"},
+			want: Condition{Reason: "Starting", Message: "0 of 1 replicas are available; pod chat-a cannot be scheduled: 0/5 nodes are available: pod has unbound immediate PersistentVolumeClaims; " +
+				"check the PersistentVolumeClaim, cache.storageClass and cache.accessMode"},
 		},
 		"ImagePullBackOff": {
 			reason: "An image that cannot be pulled should be told of by its name.",
 			live:   with("", []corev1.Pod{pod("chat-a", 1, container(waiting("ImagePullBackOff", `Back-off pulling image: 401 Unauthorized`)))}, starting),
 			want: Condition{Reason: "ImagePullFailed", Message: "0 of 1 replicas are available; pod chat-a cannot pull image vllm/vllm-openai-rocm:v0.22.1: " +
-				"Back-off pulling image: 401 Unauthorized; check spec.image and its pull secrets"},
+				"Back-off pulling image: 401 Unauthorized; name a Secret that gives access to the registry in image.pullSecrets, and check image.repository"},
 		},
 		"ErrImagePullWithoutMessage": {
 			reason: "Without a message the reason is better than nothing.",
@@ -197,14 +198,14 @@ func TestWorkloadReady(t *testing.T) {
 		"CrashWithoutMessage": {
 			reason: "Without a log the reason is better than nothing.",
 			live:   with("", []corev1.Pod{pod("chat-a", 1, container(crashed("Error", "", 139, 3)))}, starting),
-			want:   Condition{Reason: "CrashLooping", Message: "0 of 1 replicas are available; pod chat-a crashed with exit code 139 after 3 restarts: Error"},
+			want:   Condition{Reason: "CrashLooping", Message: "0 of 1 replicas are available; pod chat-a crashed with exit code 139 (segmentation fault) after several restarts: Error"},
 		},
 		"FirstCrash": {
 			reason: "A crash should be told of before Kubernetes starts the server again.",
 			live: with("", []corev1.Pod{pod("chat-a", 1, container(corev1.ContainerStatus{
 				State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 2, Reason: "Error", Message: "bad flag"}},
 			}))}, starting),
-			want: Condition{Reason: "CrashLooping", Message: "0 of 1 replicas are available; pod chat-a crashed with exit code 2 after 0 restarts: bad flag"},
+			want: Condition{Reason: "CrashLooping", Message: "0 of 1 replicas are available; pod chat-a crashed with exit code 2: bad flag"},
 		},
 		"LoadsAgain": {
 			reason: "A server that crashed once and loads its model again is starting; why it crashed should be told.",
@@ -225,15 +226,10 @@ func TestWorkloadReady(t *testing.T) {
 			want: Condition{Reason: "Starting", Message: "0 of 1 replicas are available"},
 		},
 		"Scheduled": {
-			reason: "A pod that is scheduled and loads its model has nothing to tell, nor one whose scheduling is held back.",
-			live: with("", []corev1.Pod{
-				pod("chat-a", 2, func(p *corev1.Pod) {
-					p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}, {Type: corev1.PodScheduled, Status: corev1.ConditionTrue}}
-				}),
-				pod("chat-b", 1, func(p *corev1.Pod) {
-					p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated}}
-				}),
-			}, starting),
+			reason: "A pod that is scheduled and loads its model has nothing to tell.",
+			live: with("", []corev1.Pod{pod("chat-a", 2, func(p *corev1.Pod) {
+				p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}, {Type: corev1.PodScheduled, Status: corev1.ConditionTrue}}
+			})}, starting),
 			want: Condition{Reason: "Starting", Message: "0 of 1 replicas are available"},
 		},
 		"CrashBesideSidecar": {
@@ -289,7 +285,7 @@ func TestWorkloadReady(t *testing.T) {
 			reason: "A cause tells more than that time is up.",
 			live: with("", []corev1.Pod{pod("chat-a", 1, container(crashed("Error", "why", 1, 9)))}, starting,
 				condition(appsv1.DeploymentProgressing, corev1.ConditionFalse, "ProgressDeadlineExceeded")),
-			want: Condition{Reason: "CrashLooping", Message: "0 of 1 replicas are available; pod chat-a crashed with exit code 1 after 9 restarts: why"},
+			want: Condition{Reason: "CrashLooping", Message: "0 of 1 replicas are available; pod chat-a crashed with exit code 1 after several restarts: why"},
 		},
 		"OtherProgress": {
 			reason: "A Deployment that is paused has not exceeded its deadline.",
@@ -352,7 +348,7 @@ func TestWorkloadReady(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			tc.want.Type = v1alpha1.ConditionWorkloadReady
-			if diff := cmp.Diff(tc.want, chat(t, tc.spec).Conditions(tc.live)[0]); diff != "" {
+			if diff := cmp.Diff(tc.want, chat(t, tc.spec).Conditions(tc.live, nil)[0]); diff != "" {
 				t.Errorf("\n%s\nConditions(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
@@ -379,13 +375,13 @@ func TestMessages(t *testing.T) {
 				"autoscaler":    {Autoscaler: scaling(corev1.ConditionFalse, text)},
 			}
 			for what, live := range lives {
-				for _, c := range e.Conditions(live) {
+				for _, c := range e.Conditions(live, nil) {
 					if !utf8.ValidString(c.Message) || len(c.Message) > 1100 || c.Message == "" || c.Reason == "" {
 						t.Errorf("\nA message should be valid, and short enough to be read.\nConditions(...): %s: %s has %d bytes, valid: %t", what, c.Type, len(c.Message), utf8.ValidString(c.Message))
 					}
 				}
 			}
-			if got := e.Conditions(lives["crash"])[0].Message; !strings.HasSuffix(got, "the end") {
+			if got := e.Conditions(lives["crash"], nil)[0].Message; !strings.HasSuffix(got, "the end") {
 				t.Errorf("\nA log should be cut at its beginning: the error is at its end.\nConditions(...): got %q", got)
 			}
 		})
@@ -419,7 +415,7 @@ func TestServiceReady(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			tc.want.Type = v1alpha1.ConditionServiceReady
-			if diff := cmp.Diff(tc.want, chat(t, "").Conditions(tc.live)[1]); diff != "" {
+			if diff := cmp.Diff(tc.want, chat(t, "").Conditions(tc.live, nil)[1]); diff != "" {
 				t.Errorf("\n%s\nConditions(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
@@ -530,76 +526,7 @@ func TestCacheReady(t *testing.T) {
 			tc.want.Type = v1alpha1.ConditionCacheReady
 			e := chat(t, tc.spec)
 			e.Platform.StorageClass = tc.platform
-			if diff := cmp.Diff(tc.want, e.Conditions(tc.live)[2]); diff != "" {
-				t.Errorf("\n%s\nConditions(...): -want, +got:\n%s", tc.reason, diff)
-			}
-		})
-	}
-}
-
-// scaling is an autoscaler that is active, or not.
-func scaling(active corev1.ConditionStatus, message string, current ...autoscalingv2.MetricStatus) *autoscalingv2.HorizontalPodAutoscaler {
-	return &autoscalingv2.HorizontalPodAutoscaler{Status: autoscalingv2.HorizontalPodAutoscalerStatus{
-		CurrentMetrics: current,
-		Conditions: []autoscalingv2.HorizontalPodAutoscalerCondition{
-			{Type: autoscalingv2.AbleToScale, Status: corev1.ConditionTrue, Message: "is able to scale"},
-			{Type: autoscalingv2.ScalingActive, Status: active, Message: message},
-		},
-	}}
-}
-
-func TestScalingReady(t *testing.T) {
-	const auto = `scaling: {minReplicas: 1, maxReplicas: 3}`
-	cases := map[string]struct {
-		reason string
-		spec   string
-		live   Live
-		want   Condition
-	}{
-		"Disabled": {
-			reason: "Without an autoscaler nothing is wrong.",
-			want:   Condition{OK: true, Reason: "Disabled", Message: "autoscaling is off: scaling.maxReplicas is not above scaling.minReplicas"},
-		},
-		"DisabledThoughLive": {
-			reason: "An autoscaler that is on its way out has no say.",
-			live:   Live{Autoscaler: scaling(corev1.ConditionFalse, "no metrics")},
-			want:   Condition{OK: true, Reason: "Disabled", Message: "autoscaling is off: scaling.maxReplicas is not above scaling.minReplicas"},
-		},
-		"New": {
-			reason: "Before an autoscaler has reported nothing is known.",
-			spec:   auto,
-			want:   Condition{Reason: "MetricsUnavailable", Message: "the HorizontalPodAutoscaler has not reported yet"},
-		},
-		"NotReported": {
-			reason: "Before an autoscaler has reported nothing is known.",
-			spec:   auto,
-			live:   Live{Autoscaler: &autoscalingv2.HorizontalPodAutoscaler{}},
-			want:   Condition{Reason: "MetricsUnavailable", Message: "the HorizontalPodAutoscaler has not reported yet"},
-		},
-		"Active": {
-			reason: "An autoscaler that gets metrics should say its bounds.",
-			spec:   auto,
-			live:   Live{Autoscaler: scaling(corev1.ConditionTrue, "the HPA was able to compute")},
-			want:   Condition{OK: true, Reason: "Active", Message: "between 1 and 3 replicas"},
-		},
-		"MetricsUnavailable": {
-			reason: "An autoscaler without metrics should say what it means, and why.",
-			spec:   auto,
-			live:   Live{Autoscaler: scaling(corev1.ConditionFalse, "unable to get metric vllm_num_requests_waiting: no custom metrics API (custom.metrics.k8s.io) registered")},
-			want: Condition{Reason: "MetricsUnavailable", Message: "the replicas stay as they are, because the autoscaler gets no metrics: " +
-				"unable to get metric vllm_num_requests_waiting: no custom metrics API (custom.metrics.k8s.io) registered"},
-		},
-		"ApplyFailed": {
-			reason: "Why an autoscaler cannot be applied should be told.",
-			spec:   auto,
-			live:   Live{ApplyErrors: map[Role]string{RoleAutoscaler: "denied"}},
-			want:   Condition{Reason: "ApplyFailed", Message: "cannot apply the HorizontalPodAutoscaler: denied"},
-		},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			tc.want.Type = v1alpha1.ConditionScalingReady
-			if diff := cmp.Diff(tc.want, chat(t, tc.spec).Conditions(tc.live)[3]); diff != "" {
+			if diff := cmp.Diff(tc.want, e.Conditions(tc.live, nil)[2]); diff != "" {
 				t.Errorf("\n%s\nConditions(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
@@ -694,7 +621,28 @@ func TestStatus(t *testing.T) {
 				percent(corev1.ResourceCPU, 71), percent(corev1.ResourceMemory, 82), average("gpu_gfx_activity", "93500m"), average("vllm_num_requests_waiting", "3"))},
 			want: v1alpha1.AIMEndpointStatus{
 				URL: url, ServedModelName: testModel, Endpoints: &v1alpha1.Endpoints{Internal: url},
-				Metrics: &v1alpha1.Metrics{CPUUtilization: ptr.To[int32](71), MemoryUtilization: ptr.To[int32](82), GPUUtilization: ptr.To[int32](94)},
+				Metrics: &v1alpha1.Metrics{CPUUtilization: ptr.To[int32](71), MemoryUtilization: ptr.To[int32](82), GPUUtilization: ptr.To[int32](94), QueueDepth: "3"},
+			},
+		},
+		"EngineMetrics": {
+			reason: "The engine's share of its KV cache should be in percent, and a queue as it is. What was read of a metric that is none of ours should not be there.",
+			spec:   `scaling: {minReplicas: 1, maxReplicas: 2}`,
+			live: Live{Autoscaler: scaling(corev1.ConditionTrue, "",
+				average("vllm_kv_cache_usage_perc", "857m"), average("vllm_num_requests_waiting", "2500m"), average("sglang_token_usage", "1"), average("other", "1"),
+				autoscalingv2.MetricStatus{Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricStatus{Metric: autoscalingv2.MetricIdentifier{Name: "gpu_gfx_activity"}}})},
+			want: v1alpha1.AIMEndpointStatus{
+				URL: url, ServedModelName: testModel, Endpoints: &v1alpha1.Endpoints{Internal: url},
+				Metrics: &v1alpha1.Metrics{KVCacheUtilization: ptr.To[int32](86), QueueDepth: "2500m"},
+			},
+		},
+		"OddMetrics": {
+			reason: "A share of more than all should be all, and one below nothing should be nothing.",
+			spec:   `scaling: {minReplicas: 1, maxReplicas: 2}`,
+			live: Live{Autoscaler: scaling(corev1.ConditionTrue, "",
+				average("vllm_kv_cache_usage_perc", "12"), average("gpu_gfx_activity", "-1"))},
+			want: v1alpha1.AIMEndpointStatus{
+				URL: url, ServedModelName: testModel, Endpoints: &v1alpha1.Endpoints{Internal: url},
+				Metrics: &v1alpha1.Metrics{KVCacheUtilization: ptr.To[int32](100), GPUUtilization: ptr.To[int32](0)},
 			},
 		},
 		"NoMetrics": {
