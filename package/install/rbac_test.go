@@ -2,6 +2,7 @@ package install
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,6 +38,10 @@ func TestCrossplaneRole(t *testing.T) {
 	required := append(endpoint.Kinds(),
 		corev1.SchemeGroupVersion.WithKind("Pod"),
 		storagev1.SchemeGroupVersion.WithKind("StorageClass"),
+		schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"},
+		schema.GroupVersionKind{Group: "scheduling.k8s.io", Version: "v1", Kind: "PriorityClass"},
+		schema.GroupVersionKind{Group: "node.k8s.io", Version: "v1", Kind: "RuntimeClass"},
+		schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: "Gateway"},
 		schema.GroupVersionKind{Group: "kubernetes.crossplane.io", Version: "v1alpha2", Kind: "Object"})
 	want := grants(required, "get", "list", "watch")
 	if diff := cmp.Diff(want, granted(role)); diff != "" {
@@ -52,9 +57,11 @@ func TestCrossplaneRole(t *testing.T) {
 func grants(kinds []schema.GroupVersionKind, verbs ...string) map[string][]string {
 	g := map[string][]string{}
 	for _, k := range kinds {
-		// All of them have a regular plural.
 		r, _ := meta.UnsafeGuessKindToResource(k)
-		g[r.GroupResource().String()] = verbs
+		gr := r.GroupResource()
+		// The only one without a regular plural.
+		gr.Resource = strings.Replace(gr.Resource, "gatewaies", "gateways", 1)
+		g[gr.String()] = verbs
 	}
 	return g
 }

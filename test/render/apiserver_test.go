@@ -25,6 +25,7 @@ import (
 	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/recipe"
 	"github.com/aim-engine/function-aim/test/controlplane"
+	"github.com/aim-engine/function-aim/test/tools"
 )
 
 // TestManifests makes sure that a real API server takes all that we render: the
@@ -36,6 +37,9 @@ func TestManifests(t *testing.T) {
 		t.Skip("This test starts a real API server.")
 	}
 	cp := controlplane.StartT(t, controlplane.Options{Layer: controlplane.APIServer})
+	if err := cp.InstallDefinitions(t.Context(), tools.PrometheusOperator, tools.GatewayAPI, tools.KEDA); err != nil {
+		t.Fatal(err)
+	}
 	s := newServer(t, cp)
 
 	t.Run("Golden", func(t *testing.T) {
@@ -50,7 +54,7 @@ func TestManifests(t *testing.T) {
 		}
 	})
 	t.Run("Examples", func(t *testing.T) {
-		files, err := filepath.Glob(root + "/examples/*/claim.yaml")
+		files, err := filepath.Glob(root + "/examples/*/claim*.yaml")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("cannot find examples: %v", err)
 		}
@@ -59,6 +63,9 @@ func TestManifests(t *testing.T) {
 				s.takes(t, manifests(t, plan(t, f, "")))
 			})
 		}
+	})
+	t.Run("Optional", func(t *testing.T) {
+		s.takes(t, manifests(t, plan(t, "-", optional)))
 	})
 	t.Run("Catalog", func(t *testing.T) {
 		models, err := recipe.BuiltinModels()
@@ -81,6 +88,37 @@ func TestManifests(t *testing.T) {
 		t.Errorf("-want kinds, +rendered kinds:\n%s", diff)
 	}
 }
+
+// optional kinds that neither examples nor golden files have, with both
+// engines.
+const optional = `
+apiVersion: aim.fn.crossplane.io/v1beta1
+kind: Input
+autoscaling: {autoscaler: KEDA, prometheusAddress: "http://prometheus.monitoring:9090", activationQuery: 'sum(pending{name="$name",model="$model"})'}
+monitoring: {labels: {release: prometheus}, dashboardLabels: {dashboards: "yes"}, scrapeFrom: [{podSelector: {}}]}
+route: {ingressClass: nginx}
+---
+apiVersion: aim.engine.amd.com/v1alpha1
+kind: AIMEndpoint
+metadata: {name: zero}
+spec:
+  model: {id: Qwen/Qwen3-8B}
+  scaling: {minReplicas: 0, maxReplicas: 3, targetCPUUtilization: 70, targetMemoryUtilization: 80, targetGPUUtilization: 90, targetKVCacheUtilization: 70, targetQueueDepth: 3, scaleUpDelay: 0, scaleDownDelay: 60}
+  service: {route: {hostname: zero.example.com, tlsSecretName: cert}}
+  monitoring: {enabled: true}
+  security: {networkPolicy: {enabled: true}}
+---
+apiVersion: aim.engine.amd.com/v1alpha1
+kind: AIMEndpoint
+metadata: {name: sglang.v2}
+spec:
+  model: {id: Qwen/Qwen3-8B}
+  recipe: {backend: sglang}
+  scaling: {maxReplicas: 2}
+  service: {route: {hostname: sglang.example.com, gateway: {name: public}}}
+  monitoring: {enabled: true}
+  security: {serviceAccount: {create: true}, apiKeySecretRef: {name: keys, key: sglang}}
+`
 
 // claims of a model, one for each configuration of each of its recipes.
 func claims(t *testing.T, model string) string {
