@@ -51,6 +51,11 @@ func TestEndpoint(t *testing.T) {
 			"RecipeInUse":        testRecipeInUse,
 			"InvalidRecipe":      testInvalidRecipe,
 			"PlatformRecipe":     testPlatformRecipe,
+			"Diagnosis":          testDiagnosis,
+			"Secured":            testSecured,
+			"BadEdits":           testBadEdits,
+			"CanaryPromoted":     testCanaryPromoted,
+			"CanaryRolledBack":   testCanaryRolledBack,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -59,9 +64,14 @@ func TestEndpoint(t *testing.T) {
 		}
 	})
 	// It takes all GPUs of a node.
+	t.Run("OperatorsEndpoints", func(t *testing.T) { testOperatorsEndpoints(t, cp) })
 	t.Run("NoGPUFree", func(t *testing.T) { testNoGPUFree(t, cp) })
+	t.Run("Metrics", func(t *testing.T) { testMetrics(t, cp) })
 	t.Run("Silence", func(t *testing.T) { testSilence(t, cp) })
 	t.Run("Restarts", func(t *testing.T) { testRestarts(t, cp) })
+	t.Run("CanaryKilled", func(t *testing.T) { testCanaryKilled(t, cp) })
+	t.Run("OptionalKinds", func(t *testing.T) { testOptionalKinds(t, cp) })
+	t.Run("SecondCluster", func(t *testing.T) { testSecondCluster(t, cp) })
 	t.Run("ManyRecipes", func(t *testing.T) { testManyRecipes(t, cp) })
 }
 
@@ -657,7 +667,18 @@ func testSilence(t *testing.T, cp *controlplane.ControlPlane) {
 		"configurations: [{gpuCount: 1, args: [--trust-remote-code, 'true'], env: [{name: A, value: b}], resources: {requests: {cpu: 4, memory: 64.0Gi}, limits: {cpu: '8', amd.com/gpu: 1}}}]}"))
 	c.apply(recipe("wrong", "{modelId: acme/own, hardware: MI210, precision: fp8, backend: vllm, configurations: [{gpuCount: 1}]}"))
 	c.apply(endpoint("own", "{model: {id: acme/own}}"))
-	c.ready("one", "two", "own")
+	c.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {key: abc}\n")
+	c.apply(endpoint("all", `{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, scaling: {minReplicas: 2}, monitoring: {enabled: true},
+		security: {serviceAccount: {create: true}, apiKeySecretRef: {name: keys, key: key}, networkPolicy: {enabled: true}},
+		service: {route: {hostname: all.example.com, ingressClass: nginx}}, deployment: {canary: {enabled: true, duration: 5}},
+		writeConnectionSecretToRef: {name: all-connection}}`))
+	c.ready("one", "two", "own", "all")
+	// One that was rolled back is silent, too.
+	c.apply(endpoint("all", `{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, scaling: {minReplicas: 2}, monitoring: {enabled: true},
+		security: {serviceAccount: {create: true}, apiKeySecretRef: {name: keys, key: key}, networkPolicy: {enabled: true}},
+		service: {route: {hostname: all.example.com, ingressClass: nginx}}, deployment: {canary: {enabled: true, duration: 5}}, image: {tag: v1-fail-crash},
+		writeConnectionSecretToRef: {name: all-connection}}`))
+	c.expect("all", "CanaryHealthy", "False", "RolledBack")
 	c.recipeReady("mine")
 	c.expectOf(recipes, "wrong", "Valid", "False", "ValidationFailed")
 	c.expect("two", "ScalingReady", "False", "MetricsUnavailable")
@@ -670,7 +691,7 @@ func testSilence(t *testing.T, cp *controlplane.ControlPlane) {
 				out[gvr.Resource+"/"+u.GetName()] = u.GetResourceVersion()
 			}
 		}
-		for _, gvr := range []schema.GroupVersionResource{endpoints, deployments, services, configmaps, volumes, pods, autoscalers} {
+		for _, gvr := range []schema.GroupVersionResource{endpoints, deployments, services, configmaps, volumes, pods, autoscalers, accounts, budgets, policies, ingresses, secrets} {
 			add(gvr, c.list(gvr, c.namespace, ""))
 		}
 		claims := "crossplane.io/claim-namespace=" + c.namespace

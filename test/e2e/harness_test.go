@@ -26,18 +26,19 @@ import (
 const soon = 90 * time.Second
 
 var (
-	endpoints   = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "aimendpoints"}
-	xendpoints  = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "xaimendpoints"}
-	recipes     = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "aimrecipes"}
-	xrecipes    = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "xaimrecipes"}
-	objects     = schema.GroupVersionResource{Group: "kubernetes.crossplane.io", Version: "v1alpha2", Resource: "objects"}
-	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
-	services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
-	configmaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
-	volumes     = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
-	pods        = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
-	autoscalers = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
+	endpoints      = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "aimendpoints"}
+	xendpoints     = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "xaimendpoints"}
+	recipes        = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "aimrecipes"}
+	xrecipes       = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "xaimrecipes"}
+	objects        = schema.GroupVersionResource{Group: "kubernetes.crossplane.io", Version: "v1alpha2", Resource: "objects"}
+	deployments    = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	services       = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	configmaps     = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	volumes        = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	pods           = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	eventsResource = schema.GroupVersionResource{Version: "v1", Resource: "events"}
+	secrets        = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	autoscalers    = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
 )
 
 // A cluster under test, seen from one namespace.
@@ -257,4 +258,32 @@ func root(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return d + "/../.."
+}
+
+// events waits until a claim was told, with a reason, messages that contain all
+// of some words, and each of them once.
+func (c *cluster) events(name, reason string, words ...string) {
+	c.t.Helper()
+	c.eventually("events of "+name, soon, func() error {
+		told := map[string]int64{}
+		for _, e := range c.list(eventsResource, c.namespace, "") {
+			if str(&e, "involvedObject", "name") != name || str(&e, "involvedObject", "kind") != "AIMEndpoint" || str(&e, "reason") != reason {
+				continue
+			}
+			n, _, _ := unstructured.NestedInt64(e.Object, "count")
+			told[str(&e, "message")] += max(1, n)
+		}
+		for _, w := range words {
+			times := int64(0)
+			for m, n := range told {
+				if strings.Contains(m, w) {
+					times += n
+				}
+			}
+			if times != 1 {
+				return fmt.Errorf("it was told %d times of %q: %v", times, w, told)
+			}
+		}
+		return nil
+	})
 }

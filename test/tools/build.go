@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"debug/buildinfo"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,7 +66,7 @@ func Build(ctx context.Context, progress io.Writer, names ...string) error {
 			return err
 		}
 		what := fmt.Sprintf("tools: %d/%d %s %s", i+1, len(missing), t.Name, version)
-		if err := build(ctx, t, saying(progress, what)); err != nil {
+		if err := build(ctx, t, saying(progress, what, "building", "built")); err != nil {
 			return fmt.Errorf("cannot build %s %s: %w", t.Name, version, err)
 		}
 	}
@@ -81,13 +79,7 @@ func Built(name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if _, err := os.Stat(p); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
-		return false, fmt.Errorf("cannot look for %s: %w", name, err)
-	}
-	return true, nil
+	return exists(p)
 }
 
 // ModuleDir returns the folder that holds the source of a module, as pinned by
@@ -97,6 +89,10 @@ func ModuleDir(ctx context.Context, tool, module string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return t.moduleDir(ctx, module)
+}
+
+func (t Tool) moduleDir(ctx context.Context, module string) (string, error) {
 	list := func() (string, error) {
 		return t.goCommand(ctx, "list", "-m", "-f", "{{.Dir}}", module)
 	}
@@ -250,14 +246,14 @@ func (t Tool) checkVersion(ctx context.Context, binary, version string) error {
 	return nil
 }
 
-// saying writes to w that something has begun, and again every while until the
-// returned function is called.
-func saying(w io.Writer, what string) func(error) {
+// saying writes to w that something is being done, and again every while until
+// the returned function is called, which writes that it's done.
+func saying(w io.Writer, what, doing, done string) func(error) {
 	if w == nil {
 		w = io.Discard
 	}
 	start := time.Now()
-	_, _ = fmt.Fprintf(w, "%s: building\n", what)
+	_, _ = fmt.Fprintf(w, "%s: %s\n", what, doing)
 	stop := make(chan struct{})
 	stopped := make(chan struct{})
 	go func() {
@@ -269,7 +265,7 @@ func saying(w io.Writer, what string) func(error) {
 			case <-stop:
 				return
 			case <-t.C:
-				_, _ = fmt.Fprintf(w, "%s: still building after %s\n", what, time.Since(start).Round(time.Second))
+				_, _ = fmt.Fprintf(w, "%s: still %s after %s\n", what, doing, time.Since(start).Round(time.Second))
 			}
 		}
 	}()
@@ -277,7 +273,7 @@ func saying(w io.Writer, what string) func(error) {
 		close(stop)
 		<-stopped
 		if err == nil {
-			_, _ = fmt.Fprintf(w, "%s: built in %s\n", what, time.Since(start).Round(100*time.Millisecond))
+			_, _ = fmt.Fprintf(w, "%s: %s in %s\n", what, done, time.Since(start).Round(100*time.Millisecond))
 		}
 	}
 }
