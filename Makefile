@@ -1,4 +1,5 @@
-# Needs Go, make and kubectl. Everything else is built from pinned source, once.
+# Needs Go, make and kubectl. Everything else is built from pinned source, once,
+# but for Prometheus, which is Debian's.
 
 # Where packages are pushed to, and their version.
 REGISTRY ?=
@@ -15,7 +16,7 @@ TESTED = $$(go list ./... | grep -v /test/e2e)
 TOOLS = go run ./test/tools/cmd/tools
 # Tests would build these, too, but without saying so.
 TEST_TOOLS = etcd kube-apiserver kube-controller-manager kube-scheduler kwok \
-	crossplane-core crossplane provider-kubernetes crank
+	crossplane-core crossplane provider-kubernetes crank prometheus-adapter
 CONTROLPLANE = go run ./test/controlplane/cmd/controlplane
 
 export GOLANGCI_LINT_CACHE ?= $(CURDIR)/.cache/golangci-lint

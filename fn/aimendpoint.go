@@ -439,8 +439,9 @@ func wrapped(e endpoint.Endpoint, m endpoint.Manifest, g object.Generation, p pl
 	case m.Retain:
 		o.Policy = object.PolicyRetain
 	}
-	if p.remote && m.Role == endpoint.RoleDeployment {
-		// Nothing tells us of a cluster that is out of reach.
+	if m.Role == endpoint.RoleAutoscaler || (p.remote && m.Role == endpoint.RoleDeployment) {
+		// Nothing tells us of what an autoscaler measures, nor of a cluster that is
+		// out of reach.
 		o.PollInterval = "1m"
 	}
 	// Recipes count and protect by this label.

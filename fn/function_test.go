@@ -469,6 +469,48 @@ func TestDeterminism(t *testing.T) {
 }
 
 // corpus of requests that differ from each other in what the function does.
+// everything that a spec can ask for.
+const everything = `{"spec": {
+	"cache": {"enabled": true, "size": "80Gi"},
+	"scaling": {"minReplicas": 2, "maxReplicas": 4, "targetCPUUtilization": 70, "targetGPUUtilization": 80, "targetQueueDepth": 3, "scaleDownDelay": 60},
+	"service": {"port": 80, "route": {"hostname": "llm.example.org", "gateway": {"name": "public", "sectionName": "https"}}},
+	"monitoring": {"enabled": true, "prometheus": {"interval": "15s"}, "grafana": {"dashboard": "Chat"}},
+	"security": {
+		"serviceAccount": {"create": true, "name": "llm"}, "podSecurityContext": {"runAsUser": 1000}, "supplementalGroups": [109, 44],
+		"apiKeySecretRef": {"name": "keys", "key": "chat"},
+		"networkPolicy": {"enabled": true, "allowFrom": [{"podSelector": {}}, {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]}
+	},
+	"deployment": {
+		"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%"}}, "canary": {"enabled": true, "trafficSplit": 50},
+		"env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+		"extraArgs": ["--enforce-eager", "true", "--max-num-seqs", "64"],
+		"podLabels": {"team": "a"}, "podAnnotations": {"example.org/a": "b"}, "nodeSelector": {"zone": "a"},
+		"tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+		"affinity": {
+			"nodeAffinity": {
+				"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "pool", "operator": "In", "values": ["a"]}]}]},
+				"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}}]
+			},
+			"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": {"topologyKey": "zone", "labelSelector": {}}}]}
+		},
+		"schedulerName": "kueue", "terminationGracePeriodSeconds": 600, "disruptionBudget": {"minAvailable": "50%"}
+	},
+	"hfTokenSecretRef": {"name": "hf", "key": "token"},
+	"writeConnectionSecretToRef": {"namespace": "crossplane-system", "name": "chat-conn"}
+}}`
+
+// gatewayPublic is what its route is attached to.
+const gatewayPublic = `{
+	"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "public", "namespace": "team-a"},
+	"spec": {"gatewayClassName": "c", "listeners": [{"name": "https", "port": 443, "protocol": "HTTPS"}]}
+}`
+
+// routeAccepted is a merge patch of the Object of a route that it takes.
+const routeAccepted = `{"status": {"atProvider": {"manifest": {"status": {"parents": [{
+	"parentRef": {"name": "public"}, "controllerName": "c",
+	"conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
+}]}}}}}`
+
 func corpus(tb testing.TB) map[string]*fnv1.RunFunctionRequest {
 	tb.Helper()
 	all := `{"spec": {
@@ -532,6 +574,29 @@ func corpus(tb testing.TB) map[string]*fnv1.RunFunctionRequest {
 			w.cluster = append(w.cluster, resource.MustStructJSON(classExpandable))
 		}),
 		"Namespaced": newWorld(xrNamespaced),
+		"Everything": with(newWorld(everything), func(w *world) {
+			w.cluster = append(definitions(), resource.MustStructJSON(gatewayPublic))
+			for range 3 {
+				w.provide(tb, w.reconcile(tb), map[string]string{nameHTTPRoute: routeAccepted})
+			}
+		}),
+		"KEDA": with(newWorld(`{"spec": {"scaling": {"minReplicas": 0, "maxReplicas": 3, "targetGPUUtilization": 80, "targetKVCacheUtilization": 80}}}`), func(w *world) {
+			w.cluster = definitions()
+			w.input = resource.MustStructJSON(`{
+				"autoscaling": {"autoscaler": "KEDA", "prometheusAddress": "http://prometheus:9090", "activationQuery": "sum(waiting{name=\"$name\"})"},
+				"monitoring": {"labels": {"release": "prom"}, "scrapeFrom": [{"namespaceSelector": {}}]}, "route": {"ingressClass": "nginx"},
+				"security": {"serviceAccount": {"name": "all"}, "networkPolicy": {"enabled": true}}
+			}`)
+			for range 3 {
+				w.provide(tb, w.reconcile(tb), nil)
+			}
+		}),
+		"Canary": with(runningWorld(tb, everything), func(w *world) {
+			w.xr = merged(w.xr, toTag2)
+			w.provide(tb, w.reconcile(tb), map[string]string{nameCanary: starting})
+			w.cluster = append(w.cluster, canaryPod(w, crashLoop))
+		}),
+		"Remote": remoteWorld(tb, everything),
 	}
 	reqs := map[string]*fnv1.RunFunctionRequest{
 		"Empty":      {},

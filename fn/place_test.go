@@ -82,9 +82,9 @@ func condition(rsp *fnv1.RunFunctionResponse, typ string) string {
 	return ""
 }
 
-// asksOfTargets makes sure that Crossplane is asked for recipes only: it cannot
+// asksForRecipesOnly makes sure that Crossplane is asked for recipes only: it cannot
 // look into another cluster.
-func asksOfTargets(t *testing.T, rsp *fnv1.RunFunctionResponse) {
+func asksForRecipesOnly(t *testing.T, rsp *fnv1.RunFunctionResponse) {
 	t.Helper()
 	for k, s := range rsp.GetRequirements().GetResources() {
 		if !strings.HasPrefix(k, "recipes-") {
@@ -220,7 +220,7 @@ func TestProbe(t *testing.T) {
 
 	rsp := w.reconcile(t)
 	expect("Nobody knows whether the names are free: all may only look.", rsp, looking)
-	asksOfTargets(t, rsp)
+	asksForRecipesOnly(t, rsp)
 	if diff := cmp.Diff("WorkloadReady=FALSE Starting: 0 of 2 replicas are available", condition(rsp, "WorkloadReady")); diff != "" {
 		t.Errorf("-want, +got:\n%s", diff)
 	}
@@ -343,7 +343,7 @@ func TestRemoteAPIs(t *testing.T) {
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(rsp.GetDesired().GetResources()))); diff != "" {
 		t.Errorf("-want resources, +got resources:\n%s", diff)
 	}
-	asksOfTargets(t, rsp)
+	asksForRecipesOnly(t, rsp)
 	wantConditions := []string{
 		"MonitoringReady=FALSE PrometheusOperatorNotInstalled: this cluster has no PrometheusRule, which the Prometheus operator brings: install it, or set monitoring.prometheus.enabled to false",
 		"RouteReady=FALSE Pending: the controller of Gateway public in namespace team-a has not reported yet",

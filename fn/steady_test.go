@@ -19,6 +19,9 @@ func TestSteadyState(t *testing.T) {
 		cluster []string
 		input   string
 		old     bool
+		// change of what runs, and all that the cluster can have.
+		change string
+		apis   bool
 	}{
 		"Ready":      {reason: "All is as it should be."},
 		"ReadyOnOld": {reason: "Crossplane 1.20 runs us each minute.", old: true},
@@ -37,6 +40,70 @@ func TestSteadyState(t *testing.T) {
 			reason: "A quota may not be raised for days.",
 			seen:   map[string]string{nameDeployment: notSynced("exceeded quota")},
 		},
+		"Everything": {
+			reason: "All is as it should be, however much it is.",
+			spec:   everything, apis: true, cluster: []string{gatewayPublic},
+			seen: map[string]string{nameHTTPRoute: routeAccepted},
+		},
+		"EverythingThatIsNotThere": {
+			reason: "What a cluster does not have it may never have.",
+			spec:   everything,
+		},
+		"KEDA": {
+			reason: "KEDA may find nothing to do for days.",
+			spec:   `{"spec": {"scaling": {"minReplicas": 0, "maxReplicas": 3}}}`, apis: true,
+			input: `{"autoscaling": {"autoscaler": "KEDA", "prometheusAddress": "http://prometheus:9090", "activationQuery": "sum(waiting)"}}`,
+		},
+		"Asleep": {
+			reason: "An endpoint may sleep for days.",
+			spec:   `{"spec": {"scaling": {"minReplicas": 0, "maxReplicas": 3}}}`, apis: true,
+			input: `{"autoscaling": {"autoscaler": "KEDA", "prometheusAddress": "http://prometheus:9090", "activationQuery": "sum(waiting)"}}`,
+			seen: map[string]string{nameDeployment: live(`{"spec": {"replicas": 0}, "status": {
+				"replicas": null, "updatedReplicas": null, "readyReplicas": null, "availableReplicas": null
+			}}`)},
+		},
+		"Ingress": {
+			reason: "An Ingress keeps its address.",
+			spec:   `{"spec": {"service": {"route": {"hostname": "llm.example.org"}}}}`,
+			input:  `{"route": {"ingressClass": "nginx"}}`,
+		},
+		"CanaryInProgress": {
+			reason: "A canary may take an hour to load its model.",
+			spec:   withCanary, change: toTag2,
+			seen: map[string]string{nameCanary: starting},
+		},
+		"CanaryPromoting": {
+			reason: "So may the workload that follows it.",
+			spec:   withCanary, change: toTag2,
+			seen: map[string]string{nameDeployment: live(`{"status": {"replicas": 2}}`)},
+		},
+		"CanaryPromoted": {
+			reason: "What became of the last canary is told until the next.",
+			spec:   withCanary, change: toTag2,
+		},
+		"CanaryRolledBack": {
+			reason: "What failed is not tried again, though the user may not notice for days.",
+			spec:   withCanary, change: toTag2,
+			seen: map[string]string{nameCanary: refused},
+		},
+		"Remote": {
+			reason: "Another cluster is as silent as ours.",
+			spec:   inParis, input: twoClusters,
+		},
+		"RemoteConflict": {
+			reason: "Whoever has our name may keep it for days.",
+			spec:   inParis, input: twoClusters,
+			seen: map[string]string{nameService: live(`{"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}}`)},
+		},
+		"RemoteOutOfReach": {
+			reason: "A cluster may be out of reach for days.",
+			spec:   inParis, input: twoClusters,
+			seen: map[string]string{nameConfig: notSynced("no route to host"), nameDeployment: notSynced("no route to host"), nameService: notSynced("no route to host")},
+		},
+		"Problem": {
+			reason: "A mistake may stay for days.",
+			change: `{"spec": {"deployment": {"extraArgs": ["--max-modle-len", "8192"]}}}`,
+		},
 		"Input": {
 			reason: "What a platform decided does not change from run to run.",
 			input:  `{"inventory": [{"hardware": "MI300X", "gpusPerNode": 4}], "images": [{"backend": "vllm", "image": "localhost/vllm@sha256:0123"}]}`,
@@ -53,8 +120,21 @@ func TestSteadyState(t *testing.T) {
 			for _, o := range tc.cluster {
 				w.cluster = append(w.cluster, resource.MustStructJSON(o))
 			}
+			if tc.apis {
+				w.cluster = append(w.cluster, definitions()...)
+			}
 			for range 4 {
-				w.provide(t, w.reconcile(t), tc.seen)
+				seen := tc.seen
+				if tc.change != "" {
+					seen = nil
+				}
+				w.provide(t, w.reconcile(t), seen)
+			}
+			if tc.change != "" {
+				w.xr = merged(w.xr, tc.change)
+				for range 5 {
+					w.provide(t, w.reconcile(t), tc.seen)
+				}
 			}
 
 			rsp := w.reconcile(t)

@@ -14,6 +14,8 @@ import (
 	"github.com/crossplane/function-sdk-go/resource"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/aim-engine/function-aim/fn/endpoint"
 )
 
 // xrChat is the composite of a claim named chat in the namespace team-a.
@@ -90,6 +92,15 @@ func runningWorld(tb testing.TB, patches ...string) *world {
 		w.provide(tb, w.reconcile(tb), nil)
 	}
 	return w
+}
+
+// definitions of all that a cluster can have beyond Kubernetes' own kinds.
+func definitions() []*structpb.Struct {
+	var out []*structpb.Struct
+	for _, a := range endpoint.APIs() {
+		out = append(out, definition(a))
+	}
+	return out
 }
 
 // merged with JSON merge patches (RFC 7386).
@@ -297,6 +308,10 @@ func work(target *structpb.Struct) {
 			mergeInto(target, resource.MustStructJSON(`{"spec": {"storageClassName": "standard"}}`))
 		}
 		mergeInto(target, resource.MustStructJSON(`{"status": {"phase": "Bound"}}`))
+	case "ScaledObject":
+		mergeInto(target, resource.MustStructJSON(`{"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "ScaledObjectReady"}]}}`))
+	case "Ingress":
+		mergeInto(target, resource.MustStructJSON(`{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.3"}]}}}`))
 	case "HorizontalPodAutoscaler":
 		mergeInto(target, resource.MustStructJSON(`{"status": {"conditions": [{"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound"}]}}`))
 	}

@@ -197,11 +197,45 @@ func (e Endpoint) scalingReady(live Live) Condition {
 		}
 		if hc.Status == corev1.ConditionTrue {
 			c.OK, c.Reason, c.Message = true, v1alpha1.ReasonActive, active
+			if missing := e.unmeasured(live.Autoscaler); len(missing) > 0 {
+				c.Message = bound(fmt.Sprintf("%s; there are no values of %s: %s", active, strings.Join(missing, " and "), e.metricsAdvice()))
+			}
 			return c
 		}
 		c.Message = bound(fmt.Sprintf("the replicas stay as they are, because the autoscaler gets no metrics: %s; %s", hc.Message, e.metricsAdvice()))
 	}
 	return c
+}
+
+// unmeasured targets of an autoscaler that measures others.
+func (e Endpoint) unmeasured(hpa *autoscalingv2.HorizontalPodAutoscaler) []string {
+	measured := map[string]bool{}
+	for _, m := range hpa.Status.CurrentMetrics {
+		switch {
+		case m.Resource != nil:
+			measured[string(m.Resource.Name)] = true
+		case m.Pods != nil:
+			measured[m.Pods.Metric.Name] = true
+		}
+	}
+	if len(measured) == 0 {
+		// It is about to tell.
+		return nil
+	}
+	var out []string
+	for _, m := range e.scalingMetrics() {
+		name := ""
+		switch {
+		case m.Resource != nil:
+			name = string(m.Resource.Name)
+		case m.Pods != nil:
+			name = m.Pods.Metric.Name
+		}
+		if !measured[name] {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // metricsAdvice says what it takes for an autoscaler to get metrics.

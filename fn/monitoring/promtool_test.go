@@ -1,6 +1,7 @@
 package monitoring
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/aim-engine/function-aim/test/tools"
 )
 
 // Labels of the series that a cluster has of the endpoint chat.
@@ -240,24 +243,22 @@ type (
 	}
 )
 
-// promtool is the one on the PATH, or of the package that the end to end tests
-// unpack.
+// promtool is the one beside the Prometheus that the end to end tests run.
 func promtool(t *testing.T) string {
 	t.Helper()
-	unpacked, err := filepath.Abs("../../.cache/debian/prometheus/usr/bin/promtool")
+	if testing.Short() {
+		t.Skip("This test runs promtool.")
+	}
+	prometheus, err := tools.Prometheus(t.Context(), os.Stderr)
+	if errors.Is(err, tools.ErrNoPrometheus) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []string{"promtool", unpacked} {
-		if found, err := exec.LookPath(p); err == nil {
-			return found
-		}
-	}
-	t.Skip("there is no promtool to see when alerts fire: install Debian's package prometheus, or run the end to end tests once")
-	return ""
+	return filepath.Join(filepath.Dir(prometheus), "promtool")
 }
 
-// TestAlerts has Prometheus itself evaluate the alerts over time.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	tool := promtool(t)

@@ -28,13 +28,19 @@ const (
 	ProcessRBACManager       = "crossplane-rbac-manager"
 	ProcessProvider          = "provider-kubernetes"
 	ProcessFunction          = "function-aim"
+	ProcessPrometheus        = "prometheus"
+	ProcessPrometheusAdapter = "prometheus-adapter"
 )
 
 // These run within this process, unless the plane is detached.
 const (
 	processProvisioner = "volume-provisioner"
 	processRegistry    = "registry"
+	processExporter    = "exporter"
 )
+
+// frontProxyClient is who the API server is to those behind it.
+const frontProxyClient = "front-proxy-client"
 
 // startAPIServer starts etcd and the API server, and writes the kubeconfig.
 func (c *ControlPlane) startAPIServer(ctx context.Context) error {
@@ -99,6 +105,15 @@ func (c *ControlPlane) startAPIServer(ctx context.Context) error {
 		"--authorization-mode=RBAC",
 		"--service-cluster-ip-range=10.96.0.0/16",
 		"--allow-privileged=true",
+		// This is how an API server behind this one, such as that of custom
+		// metrics, knows who asks.
+		"--requestheader-client-ca-file=" + filepath.Join(pki, "front-proxy-ca.crt"),
+		"--requestheader-allowed-names=" + frontProxyClient,
+		"--requestheader-username-headers=X-Remote-User",
+		"--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		"--proxy-client-cert-file=" + filepath.Join(pki, "front-proxy-client.crt"),
+		"--proxy-client-key-file=" + filepath.Join(pki, "front-proxy-client.key"),
 	}
 	if c.opts.Layer < Cluster {
 		// Nobody makes the ServiceAccounts that this would demand of pods.
@@ -134,6 +149,15 @@ func (c *ControlPlane) writeAPIServerFiles() (string, error) {
 	if err := ca.writeServerCert(pki, "kube-apiserver"); err != nil {
 		return "", err
 	}
+	// Not the same authority: whom this one signs may say to be anybody.
+	front, err := newAuthority("front-proxy")
+	if err != nil {
+		return "", err
+	}
+	proxyCert, proxyKey, err := front.clientCert(frontProxyClient)
+	if err != nil {
+		return "", err
+	}
 	sa, err := newServiceAccountKey()
 	if err != nil {
 		return "", err
@@ -144,8 +168,11 @@ func (c *ControlPlane) writeAPIServerFiles() (string, error) {
 	}
 	token := hex.EncodeToString(secret)
 	return token, writeFiles(pki, map[string][]byte{
-		"sa.key":     sa,
-		"tokens.csv": []byte(token + ",admin,admin,system:masters\n"),
+		"sa.key":                 sa,
+		"tokens.csv":             []byte(token + ",admin,admin,system:masters\n"),
+		"front-proxy-ca.crt":     front.certPEM,
+		"front-proxy-client.crt": proxyCert,
+		"front-proxy-client.key": proxyKey,
 	})
 }
 

@@ -30,6 +30,7 @@ const (
 	CrossplaneCore        = "crossplane-core"
 	CrossplaneCLI         = "crossplane"
 	ProviderKubernetes    = "provider-kubernetes"
+	PrometheusAdapter     = "prometheus-adapter"
 	Crank                 = "crank"
 	ControllerGen         = "controller-gen"
 	GolangciLint          = "golangci-lint"
@@ -135,6 +136,10 @@ func All() []Tool {
 					"\t\t\tHost: os.Getenv(\"WEBHOOK_HOST\"),\n" +
 					"\t\t\tPort: func() int { var p int; _, _ = fmt.Sscan(os.Getenv(\"WEBHOOK_PORT\"), &p); return p }(),\n",
 			}},
+		},
+		{
+			Name: PrometheusAdapter, Folder: "prometheus-adapter", Module: "sigs.k8s.io/prometheus-adapter",
+			Import: "sigs.k8s.io/prometheus-adapter/cmd/adapter",
 		},
 		{
 			Name: GolangciLint, Folder: "golangci-lint", Module: "github.com/golangci/golangci-lint/v2",
