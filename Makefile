@@ -65,7 +65,7 @@ test-short: ## Run the tests that need no tools.
 .PHONY: e2e
 e2e: ## Run the end to end tests, on local control planes of their own.
 	@$(TOOLS) build $(TEST_TOOLS)
-	go test $(E2E) -count=1 -parallel 6 -timeout 40m -v
+	go test $(E2E) -count=1 -parallel 8 -timeout 40m -v
 
 .PHONY: bench
 bench: ## Run the benchmarks.

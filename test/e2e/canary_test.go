@@ -171,37 +171,3 @@ func testCanaryRolledBack(t *testing.T, cp *controlplane.ControlPlane) {
 		return nil
 	})
 }
-
-// The function is killed in the middle of a canary: whoever is asked next goes
-// on from what the status says and what is live.
-func testCanaryKilled(t *testing.T, cp *controlplane.ControlPlane) {
-	c := in(t, cp)
-	c.apply(canarySpec("Qwen/Qwen3-8B", "", 20))
-	c.ready("llm")
-	stable := c.get(deployments, "llm")
-	c.apply(canarySpec("Qwen/Qwen3-32B", "", 20))
-	c.expect("llm", "CanaryHealthy", "True", "InProgress")
-	c.eventually("the canary serves", soon, func() error {
-		if got := str(c.get(deployments, "llm-canary"), "status", "readyReplicas"); got != "1" {
-			return fmt.Errorf("%q of its replicas are ready", got)
-		}
-		return nil
-	})
-	canary := c.get(deployments, "llm-canary")
-	if err := cp.KillProcess(controlplane.ProcessFunction); err != nil {
-		t.Fatal(err)
-	}
-	c.always("what serves is not touched", 5*time.Second, c.untouched(stable))
-	if err := cp.StartProcess(controlplane.ProcessFunction); err != nil {
-		t.Fatal(err)
-	}
-	c.expect("llm", "CanaryHealthy", "True", "Promoted")
-	c.ready("llm")
-	if got := modelOf(c.get(deployments, "llm")); got != "Qwen/Qwen3-32B" {
-		t.Errorf("the workload runs %q", got)
-	}
-	if d := c.get(deployments, "llm-canary"); d != nil && d.GetUID() != canary.GetUID() {
-		t.Errorf("the canary was started again")
-	}
-	c.events("llm", "Canary", "trying model Qwen/Qwen3-32B on a canary", "promoting the canary", "promoted the canary")
-}
