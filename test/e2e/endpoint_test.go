@@ -25,6 +25,8 @@ func TestEndpoint(t *testing.T) {
 	cp := controlplane.StartT(t, controlplane.Options{})
 
 	t.Run("Parallel", func(t *testing.T) {
+		// All of them together take more GPUs than the plane has.
+		moreNodes(t, cp, "mi300x-0", 4)
 		// Those that take longest come first.
 		for _, tc := range []struct {
 			name string

@@ -84,20 +84,7 @@ func testOperatorsEndpoints(t *testing.T, cp *controlplane.ControlPlane) {
 	}
 	// Together they take more GPUs than there are of the hardware that is chosen
 	// for them.
-	n, err := cp.Kube().CoreV1().Nodes().Get(t.Context(), "mi355x-0", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.ObjectMeta = metav1.ObjectMeta{Name: "mi355x-more", Labels: n.Labels, Annotations: n.Annotations}
-	n.Labels[corev1.LabelHostname] = n.Name
-	if _, err := cp.Kube().CoreV1().Nodes().Create(t.Context(), n, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cp.Kube().CoreV1().Nodes().Delete(context.Background(), n.Name, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-	})
+	moreNodes(t, cp, "mi355x-0", 1)
 	b, err := os.ReadFile(root(t) + "/examples/endpoint-operator/claims.yaml")
 	if err != nil {
 		t.Fatal(err)

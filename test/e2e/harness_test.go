@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -65,6 +66,27 @@ func in(t *testing.T, cp *controlplane.ControlPlane, labels ...string) *cluster 
 		}
 	})
 	return c
+}
+
+// moreNodes like another one, until the end of the test.
+func moreNodes(t *testing.T, cp *controlplane.ControlPlane, like string, n int) {
+	t.Helper()
+	for i := range n {
+		node, err := cp.Kube().CoreV1().Nodes().Get(t.Context(), like, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		node.ObjectMeta = metav1.ObjectMeta{Name: fmt.Sprintf("%s-more-%d", like, i), Labels: node.Labels, Annotations: node.Annotations}
+		node.Labels[corev1.LabelHostname] = node.Name
+		if _, err := cp.Kube().CoreV1().Nodes().Create(t.Context(), node, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := cp.Kube().CoreV1().Nodes().Delete(context.Background(), node.Name, metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 func (c *cluster) create(namespace string, labels ...string) {

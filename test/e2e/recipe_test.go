@@ -226,7 +226,7 @@ func testSGLang(t *testing.T, cp *controlplane.ControlPlane) {
 	if diff := cmp.Diff(want, c.argsOf("llm")); diff != "" {
 		t.Errorf("arguments of the server: -want, +got:\n%s", diff)
 	}
-	if got, want := str(c.get(services, "llm"), "spec", "ports"), `[{"name":"http","port":8000,"protocol":"TCP","targetPort":30000}]`; got != want {
+	if got, want := str(c.get(services, "llm"), "spec", "ports"), `[{"name":"http","port":8000,"protocol":"TCP","targetPort":"http"}]`; got != want {
 		t.Errorf("ports of the Service: want %s, got %s", want, got)
 	}
 }
