@@ -14,7 +14,7 @@ import (
 // response takes over what is desired.
 func BenchmarkRunFunction(b *testing.B) {
 	all := corpus(b)
-	for _, name := range []string{"Unanswered", "Fresh", "FreshAll", "Running", "RunningAll", "Degraded", "ModelUnknown"} {
+	for _, name := range []string{"Unanswered", "Fresh", "FreshAll", "Running", "RunningAll", "Everything", "Degraded", "ModelUnknown"} {
 		b.Run(name, func(b *testing.B) {
 			f := &Function{log: logging.NewNopLogger()}
 			b.ReportAllocs()

@@ -468,7 +468,6 @@ func TestDeterminism(t *testing.T) {
 	}
 }
 
-// corpus of requests that differ from each other in what the function does.
 // everything that a spec can ask for.
 const everything = `{"spec": {
 	"cache": {"enabled": true, "size": "80Gi"},
@@ -511,6 +510,7 @@ const routeAccepted = `{"status": {"atProvider": {"manifest": {"status": {"paren
 	"conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
 }]}}}}}`
 
+// corpus of requests that differ from each other in what the function does.
 func corpus(tb testing.TB) map[string]*fnv1.RunFunctionRequest {
 	tb.Helper()
 	all := `{"spec": {

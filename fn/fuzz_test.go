@@ -15,6 +15,8 @@ import (
 	"github.com/crossplane/function-sdk-go/resource"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/aim-engine/function-aim/fn/endpoint"
 )
 
 // FuzzRunFunction makes sure that no composite, no composed resource and no
@@ -31,6 +33,7 @@ func FuzzRunFunction(f *testing.F) {
 	answers := []*structpb.Struct{
 		resource.MustStructJSON(podPending), resource.MustStructJSON(classExpandable), entryOfMine(f)[0], user(f, "team-a", "one"),
 		resource.MustStructJSON(`{"apiVersion": "apiextensions.crossplane.io/v1beta1", "kind": "EnvironmentConfig", "metadata": {"name": "gpus"}, "data": {"inventory": [{"hardware": "MI300X", "gpusPerNode": 8}]}}`),
+		definition(endpoint.APIServiceMonitor), resource.MustStructJSON(gatewayPublic),
 	}
 	for i := range names {
 		f.Add(uint8(i), uint8(0), uint64(0), "")

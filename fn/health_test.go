@@ -189,6 +189,20 @@ func TestHealth(t *testing.T) {
 			want: serving("Degraded", "FALSE", []string{"autoscaler-object FALSE", "config-object TRUE", "deployment-object TRUE", "disruptionbudget-object TRUE", "service-object TRUE"},
 				condSelected, available, condService, condCacheOff, "ScalingReady=FALSE ApplyFailed: cannot apply the HorizontalPodAutoscaler: no"),
 		},
+		"RouteRefused": {
+			reason: "It serves, though not by its hostname.",
+			spec:   `{"spec": {"service": {"route": {"hostname": "llm.example.org", "ingressClass": "nginx"}}}}`,
+			seen:   map[string]string{"ingress-object": notSynced("host is taken")},
+			want: serving("Degraded", "TRUE", []string{"config-object TRUE", "deployment-object TRUE", "ingress-object TRUE", "service-object TRUE"},
+				condSelected, available, condService, condCacheOff, condFixed, "RouteReady=FALSE ApplyFailed: cannot apply the Ingress: host is taken"),
+		},
+		"PolicyRefused": {
+			reason: "It serves those, too, whom the user wants to keep out.",
+			spec:   `{"spec": {"security": {"networkPolicy": {"enabled": true}}}}`,
+			seen:   map[string]string{"networkpolicy-object": notSynced("no")},
+			want: serving("Degraded", "FALSE", []string{"config-object TRUE", "deployment-object FALSE", "networkpolicy-object FALSE", "service-object TRUE"},
+				condSelected, "WorkloadReady=FALSE ApplyFailed: the workload keeps running as it was; cannot apply the NetworkPolicy: no", condService, condCacheOff, condFixed),
+		},
 		"RefusedButNotWantedAnyMore": {
 			reason: "An autoscaler that is on its way out may be refused for all we care. The Deployment gets another strategy without it.",
 			spec:   scaled,

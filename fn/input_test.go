@@ -6,6 +6,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/fieldpath"
 	"github.com/crossplane/function-sdk-go/resource"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
 )
 
 // Paths in what is composed.
@@ -164,6 +165,88 @@ func TestInput(t *testing.T) {
 				},
 			},
 		},
+		"Autoscaling": {
+			reason: "KEDA takes the place of Kubernetes' own autoscaler, and asks the platform's Prometheus.",
+			spec:   `{"spec": {"scaling": {"minReplicas": 0, "maxReplicas": 3}}}`,
+			input:  `{"autoscaling": {"autoscaler": "KEDA", "prometheusAddress": "http://prometheus.monitoring:9090", "activationQuery": "sum(waiting{n=\"$namespace/$name\",m=\"$model\"})"}}`,
+			want: map[string]any{
+				nameAutoscaler + " spec": nil,
+				nameScaledObject + " spec.forProvider.manifest.spec.minReplicaCount": float64(0),
+				nameScaledObject + " spec.forProvider.manifest.spec.triggers": []any{
+					map[string]any{"type": "prometheus", "metricType": "AverageValue", "metadata": map[string]any{
+						"serverAddress": "http://prometheus.monitoring:9090", "threshold": "5",
+						"query": `sum(vllm:num_requests_waiting{namespace="team-a",pod=~"chat-[a-z0-9]+-?[a-z0-9]{5}",priority=""})`,
+					}},
+					map[string]any{"type": "prometheus", "metricType": "AverageValue", "metadata": map[string]any{
+						"serverAddress": "http://prometheus.monitoring:9090", "threshold": "5", "query": `sum(waiting{n="team-a/chat",m="Qwen/Qwen3-8B"})`,
+					}},
+				},
+			},
+		},
+		"AutoscalingHPA": {
+			reason: "Kubernetes' own autoscaler is there by its name, too.",
+			spec:   `{"spec": {"scaling": {"maxReplicas": 3}}}`,
+			input:  `{"autoscaling": {"autoscaler": "HorizontalPodAutoscaler"}}`,
+			want: map[string]any{
+				nameScaledObject + " spec":                                     nil,
+				nameAutoscaler + " spec.forProvider.manifest.spec.maxReplicas": float64(3),
+			},
+		},
+		"Monitoring": {
+			reason: "By these labels Prometheus and Grafana find what an endpoint brings.",
+			spec:   `{"spec": {"monitoring": {"enabled": true}, "security": {"networkPolicy": {"enabled": true}}}}`,
+			input:  `{"monitoring": {"labels": {"release": "prom"}, "dashboardLabels": {"dash": "yes"}, "scrapeFrom": [{"namespaceSelector": {}}]}}`,
+			want: map[string]any{
+				nameServiceMonitor + " spec.forProvider.manifest.metadata.labels.release":                      "prom",
+				"alerts-object spec.forProvider.manifest.metadata.labels.release":                              "prom",
+				"dashboard-object spec.forProvider.manifest.metadata.labels.dash":                              "yes",
+				"dashboard-object spec.forProvider.manifest.metadata.labels.grafana_dashboard":                 nil,
+				"networkpolicy-object spec.forProvider.manifest.spec.ingress[0].from":                          []any{map[string]any{"namespaceSelector": map[string]any{}}},
+				nameDeployment + " spec.forProvider.manifest.spec.template.metadata.labels.release":            nil,
+				nameServiceMonitor + " spec.forProvider.manifest.metadata.labels[aim.engine.amd.com/endpoint]": "chat",
+			},
+		},
+		"RouteGateway": {
+			reason: "A hostname is all that a user needs to know.",
+			spec:   `{"spec": {"service": {"route": {"hostname": "llm.example.org"}}}}`,
+			input:  `{"route": {"gateway": {"name": "public", "namespace": "gateways", "sectionName": "https"}}}`,
+			want: map[string]any{
+				nameHTTPRoute + " spec.forProvider.manifest.spec.hostnames": []any{"llm.example.org"},
+				nameHTTPRoute + " spec.forProvider.manifest.spec.parentRefs": []any{map[string]any{
+					"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "public", "namespace": "gateways", "sectionName": "https",
+				}},
+				"ingress-object spec": nil,
+			},
+		},
+		"RouteIngress": {
+			reason: "A hostname is all that a user needs to know.",
+			spec:   `{"spec": {"service": {"route": {"hostname": "llm.example.org"}}}}`,
+			input:  `{"route": {"ingressClass": "nginx"}}`,
+			want: map[string]any{
+				"ingress-object spec.forProvider.manifest.spec.ingressClassName": "nginx",
+				nameHTTPRoute + " spec": nil,
+			},
+		},
+		"RouteOfNobody": {
+			reason: "How endpoints are reached is no reason to have them reached.",
+			input:  `{"route": {"gateway": {"name": "public"}}}`,
+			want:   map[string]any{nameHTTPRoute + " spec": nil, "ingress-object spec": nil},
+		},
+		"SecurityOfAll": {
+			reason: "A platform may isolate all endpoints, run them as an account of its own, and ask for a key.",
+			input: `{"security": {
+				"serviceAccount": {"create": true}, "apiKeySecretRef": {"name": "keys", "key": "all"},
+				"networkPolicy": {"enabled": true, "allowFrom": [{"namespaceSelector": {"matchLabels": {"team": "web"}}}]}
+			}}`,
+			want: map[string]any{
+				pathPod + "serviceAccountName":                                  "chat",
+				"serviceaccount-object spec.forProvider.manifest.metadata.name": "chat",
+				"networkpolicy-object spec.forProvider.manifest.spec.ingress[0].from": []any{
+					map[string]any{"namespaceSelector": map[string]any{"matchLabels": map[string]any{"team": "web"}}},
+				},
+				pathContainer + "env[6]": map[string]any{"name": "VLLM_API_KEY", "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "keys", "key": "all"}}},
+			},
+		},
 		"SecurityOfEndpoint": {
 			reason: "Who the server runs as is the endpoint's to say, if it says so. Which groups own the devices is a fact of the nodes.",
 			spec:   `{"spec": {"security": {"podSecurityContext": {"runAsUser": 0}}}}`,
@@ -180,6 +263,7 @@ func TestInput(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(patches(tc.spec)...)
+			w.cluster = definitions()
 			w.input = resource.MustStructJSON(tc.input)
 			rsp := w.reconcile(t)
 
@@ -205,6 +289,13 @@ func TestInput(t *testing.T) {
 // TestInvalidInput makes sure that a mistake of the platform team's is told of,
 // with the field that it is in. Crossplane checks an input against no schema.
 func TestInvalidInput(t *testing.T) {
+	// What Kubernetes says of names and of labels.
+	const (
+		subdomain = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character " +
+			"(e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+		labelValue = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character " +
+			"(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+	)
 	cases := map[string]struct {
 		reason string
 		input  string
@@ -239,6 +330,93 @@ func TestInvalidInput(t *testing.T) {
 			reason: "All of them should be told at once.",
 			input:  `{"gpuResourceName": "gpu", "podDiagnosis": "Never"}`,
 			want:   `invalid: [gpuResourceName: Invalid value: "gpu": must be the name of an extended resource, such as amd.com/gpu, podDiagnosis: Unsupported value: "Never": supported values: "Enabled", "Disabled"]`,
+		},
+		"ClusterName": {
+			reason: "A ProviderConfig has a name that can be one.",
+			input:  `{"clusters": [{"providerConfigName": "Paris"}]}`,
+			want:   `invalid: clusters[0].providerConfigName: Invalid value: "Paris": ` + subdomain,
+		},
+		"ClusterTwice": {
+			reason: "Of two descriptions one would be without any effect.",
+			input:  `{"clusters": [{"providerConfigName": "paris"}, {"providerConfigName": "oslo"}, {"providerConfigName": "paris"}]}`,
+			want:   `invalid: clusters[2].providerConfigName: Duplicate value: "paris"`,
+		},
+		"ClusterInventory": {
+			reason: "A cluster's inventory is checked like the platform's own.",
+			input:  `{"clusters": [{"providerConfigName": "paris", "inventory": [{"hardware": "MI300X", "gpusPerNode": 0}]}]}`,
+			want:   `invalid: clusters[0].inventory[0].gpusPerNode: Invalid value: 0: must be at least 1`,
+		},
+		"ClusterAPIs": {
+			reason: "A misspelt kind would never be used.",
+			input:  `{"clusters": [{"providerConfigName": "paris", "apis": ["HTTPRoute", "PodMonitor"]}]}`,
+			want:   `invalid: clusters[0].apis[1]: Unsupported value: "PodMonitor": supported values: "HTTPRoute", "PrometheusRule", "ScaledObject", "ServiceMonitor"`,
+		},
+		"Autoscaler": {
+			reason: "There are two of them.",
+			input:  `{"autoscaling": {"autoscaler": "Keda"}}`,
+			want:   `invalid: autoscaling.autoscaler: Unsupported value: "Keda": supported values: "HorizontalPodAutoscaler", "KEDA"`,
+		},
+		"KEDAWithoutPrometheus": {
+			reason: "KEDA would have nobody to ask.",
+			input:  `{"autoscaling": {"autoscaler": "KEDA"}}`,
+			want:   `invalid: autoscaling.prometheusAddress: Required value: KEDA asks it for what engines measure: set it to the URL of Prometheus`,
+		},
+		"PrometheusAddress": {
+			reason: "An address without a scheme is none.",
+			input:  `{"autoscaling": {"autoscaler": "KEDA", "prometheusAddress": "prometheus.monitoring"}}`,
+			want:   `invalid: autoscaling.prometheusAddress: Invalid value: "prometheus.monitoring": must be a URL such as http://prometheus.monitoring:9090`,
+		},
+		"MonitoringLabels": {
+			reason: "The API server would refuse the ServiceMonitor.",
+			input:  `{"monitoring": {"labels": {"release": "my prom"}}}`,
+			want:   `invalid: monitoring.labels: Invalid value: "my prom": ` + labelValue,
+		},
+		"DashboardLabels": {
+			reason: "The API server would refuse the dashboard.",
+			input:  `{"monitoring": {"dashboardLabels": {"grafana_dashboard": "a b"}}}`,
+			want:   `invalid: monitoring.dashboardLabels: Invalid value: "a b": ` + labelValue,
+		},
+		"ScrapeFrom": {
+			reason: "The API server would refuse the NetworkPolicy.",
+			input:  `{"monitoring": {"scrapeFrom": [{}]}}`,
+			want:   `invalid: monitoring.scrapeFrom[0]: Required value: must hold a podSelector, a namespaceSelector or an ipBlock`,
+		},
+		"RouteBoth": {
+			reason: "A route leads through one of them.",
+			input:  `{"route": {"gateway": {"name": "public"}, "ingressClass": "nginx"}}`,
+			want:   `invalid: route.ingressClass: Forbidden: must not be set together with gateway`,
+		},
+		"RouteGateway": {
+			reason: "All names should be told of at once, in one order.",
+			input:  `{"route": {"gateway": {"name": "", "namespace": "Gate ways", "sectionName": "HTTPS"}}}`,
+			want: `invalid: [route.gateway.name: Invalid value: "": ` + subdomain + `, route.gateway.namespace: Invalid value: "Gate ways": ` + subdomain +
+				`, route.gateway.sectionName: Invalid value: "HTTPS": ` + subdomain + `]`,
+		},
+		"RouteIngressClass": {
+			reason: "An IngressClass has a name that can be one.",
+			input:  `{"route": {"ingressClass": "Nginx"}}`,
+			want:   `invalid: route.ingressClass: Invalid value: "Nginx": ` + subdomain,
+		},
+		"SecurityIDs": {
+			reason: "Kubernetes takes no others.",
+			input:  `{"security": {"podSecurityContext": {"runAsUser": -1, "fsGroup": 2147483648}, "supplementalGroups": [44, -2]}}`,
+			want: `invalid: [security.supplementalGroups[1]: Invalid value: -2: must be 0 to 2147483647, security.podSecurityContext.runAsUser: Invalid value: -1: must be 0 to 2147483647, ` +
+				`security.podSecurityContext.fsGroup: Invalid value: 2147483648: must be 0 to 2147483647]`,
+		},
+		"SecurityServiceAccount": {
+			reason: "A ServiceAccount has a name that can be one.",
+			input:  `{"security": {"serviceAccount": {"name": "My_Account"}}}`,
+			want:   `invalid: security.serviceAccount.name: Invalid value: "My_Account": ` + subdomain,
+		},
+		"SecurityAPIKey": {
+			reason: "A key is in a Secret, under a name.",
+			input:  `{"security": {"apiKeySecretRef": {"name": "keys", "key": ""}}}`,
+			want:   `invalid: security.apiKeySecretRef: Required value: must name a Secret and a key of it`,
+		},
+		"SecurityNetworkPolicy": {
+			reason: "The API server would refuse the NetworkPolicy.",
+			input:  `{"security": {"networkPolicy": {"enabled": true, "allowFrom": [{"ipBlock": {"cidr": "all"}}]}}}`,
+			want:   `invalid: security.networkPolicy.allowFrom[0].ipBlock.cidr: Invalid value: "all": must be a range of addresses such as 10.0.0.0/8`,
 		},
 		"Toleration": {
 			reason: "The API server would refuse the Deployment.",
@@ -304,5 +482,58 @@ func TestSecrets(t *testing.T) {
 	}
 	if diff := cmp.Diff([]any{map[string]any{"name": "pull"}}, pull); diff != "" {
 		t.Errorf("-want pull secrets, +got pull secrets:\n%s", diff)
+	}
+}
+
+// TestSecretsOfSGLang makes sure that a key which an engine takes as an argument
+// is one of Kubernetes' references there, and nowhere anything else.
+func TestSecretsOfSGLang(t *testing.T) {
+	w := newWorld(`{"spec": {"recipe": {"backend": "sglang"}, "security": {"apiKeySecretRef": {"name": "keys", "key": "chat"}}}}`)
+	p := fieldpath.Pave(composed(w.reconcile(t), nameDeployment).AsMap())
+	container := "spec.forProvider.manifest.spec.template.spec.containers[0]."
+	args, err := p.GetStringArray(container + "args")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"--api-key", "$(SGLANG_API_KEY)"}, args[len(args)-2:]); diff != "" {
+		t.Errorf("-want arguments, +got arguments:\n%s", diff)
+	}
+	env, err := p.GetValue(container + "env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vars := env.([]any)
+	key := map[string]any{"name": "SGLANG_API_KEY", "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "keys", "key": "chat"}}}
+	if diff := cmp.Diff(key, vars[len(vars)-1]); diff != "" {
+		t.Errorf("-want variable, +got variable:\n%s", diff)
+	}
+}
+
+// TestProblems makes sure that a mistake that the schema lets through is told
+// of, and touches nothing that runs.
+func TestProblems(t *testing.T) {
+	const mistake = `{"spec": {"deployment": {"extraArgs": ["--max-modal-len", "8192"], "tolerations": [{"operator": "Equal"}]}}}`
+	const told = "WorkloadReady=FALSE ApplyFailed: spec.deployment.extraArgs: --max-modal-len is no flag of vLLM: remove it, or did you mean --max-model-len?; " +
+		"spec.deployment.tolerations[0].key: Required value: operator must be Exists when there is no key; until then all stays as it is"
+
+	fresh := newWorld(mistake).reconcile(t)
+	if diff := cmp.Diff(digest{Ready: "FALSE", Conditions: []string{condSelected, told}, Results: nil, Connection: nil}, digestOf(fresh)); diff != "" {
+		t.Errorf("Nothing is made of a mistake: -want, +got:\n%s", diff)
+	}
+
+	w := runningWorld(t)
+	before := w.reconcile(t)
+	w.xr = merged(w.xr, mistake)
+	after := w.reconcile(t)
+	for n, r := range before.GetDesired().GetResources() {
+		if diff := cmp.Diff(at(r.GetResource(), "spec"), at(composed(after, n), "spec"), protocmp.Transform()); diff != "" {
+			t.Errorf("%s must stay as it is: -before, +after:\n%s", n, diff)
+		}
+	}
+	if diff := cmp.Diff(told, condition(after, "WorkloadReady")); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
+	}
+	if diff := cmp.Diff("Degraded", at(statusOf(after), "phase").GetStringValue()); diff != "" {
+		t.Errorf("It serves on: -want phase, +got phase:\n%s", diff)
 	}
 }

@@ -616,3 +616,73 @@ func TestAPIKey(t *testing.T) {
 		})
 	}
 }
+
+// TestReferences is about what an endpoint's pods refer to, and must be there.
+func TestReferences(t *testing.T) {
+	object := func(apiVersion, kind, namespace, name string) *structpb.Struct {
+		return mustStruct(t, map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": map[string]any{"namespace": namespace, "name": name}})
+	}
+	class := object("scheduling.k8s.io/v1", "PriorityClass", "", "high")
+	sandbox := object("node.k8s.io/v1", "RuntimeClass", "", "kata")
+	account := object("v1", "ServiceAccount", "team-a", "llm")
+	refers := `{"spec": {"deployment": {"priorityClassName": "high", "runtimeClassName": "kata"}, "security": {"serviceAccount": {"name": "llm"}}}}`
+	const (
+		starting = "WorkloadReady=FALSE Starting: 0 of 1 replicas are available"
+		until    = "; until then all stays as it is"
+		failed   = "WorkloadReady=FALSE ApplyFailed: "
+		noClass  = "spec.deployment.priorityClassName: there is no PriorityClass high; create it, or name another"
+		noRun    = "spec.deployment.runtimeClassName: there is no RuntimeClass kata; create it, or name another"
+		noUser   = "spec.security.serviceAccount.name: there is no ServiceAccount llm; create it, or name another"
+	)
+	cases := map[string]struct {
+		reason  string
+		spec    []string
+		cluster []*structpb.Struct
+		input   string
+		old     bool
+		want    string
+	}{
+		"AllThere": {
+			reason: "What is there can be referred to.",
+			spec:   []string{refers}, cluster: []*structpb.Struct{class, sandbox, account},
+			want: starting,
+		},
+		"NoneThere": {
+			reason: "Without them no pod could be made, and those that run would have been stopped for nothing.",
+			spec:   []string{refers},
+			want:   failed + noClass + "; " + noRun + "; " + noUser + until,
+		},
+		"AccountOfAnotherNamespace": {
+			reason: "An account of another namespace is another.",
+			spec:   []string{refers}, cluster: []*structpb.Struct{class, sandbox, object("v1", "ServiceAccount", "team-b", "llm")},
+			want: failed + noUser + until,
+		},
+		"AccountThatIsMade": {
+			reason: "What is made need not be there.",
+			spec:   []string{`{"spec": {"security": {"serviceAccount": {"create": true, "name": "llm"}}}}`},
+			want:   starting,
+		},
+		"OldCrossplane": {
+			reason: "Crossplane 1.20 can only look for what is cluster scoped.",
+			spec:   []string{refers}, old: true,
+			want: failed + noClass + "; " + noRun + until,
+		},
+		"Remote": {
+			reason: "Nobody can look into another cluster.",
+			spec:   []string{refers, inParis}, input: twoClusters,
+			want: starting,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(tc.spec...)
+			w.cluster, w.old = tc.cluster, tc.old
+			if tc.input != "" {
+				w.input = resource.MustStructJSON(tc.input)
+			}
+			if diff := cmp.Diff(tc.want, condition(w.reconcile(t), "WorkloadReady")); diff != "" {
+				t.Errorf("%s\nf.RunFunction(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

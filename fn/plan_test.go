@@ -126,6 +126,40 @@ func TestPlan(t *testing.T) {
 			args:   []string{"chat.yaml", "both.yaml"},
 			want:   want{documents: append(append(append([]document{}, chatYAML...), talkYAML...), chatYAML...)},
 		},
+		"Everything": {
+			reason: "Of what a cluster can have or not a plan shows what it would make; what pods refer to is taken to be there.",
+			output: "yaml",
+			stdin: `{"apiVersion": "aim.engine.amd.com/v1alpha1", "kind": "AIMEndpoint", "metadata": {"name": "chat", "namespace": "team-a"}, "spec": {
+				"model": {"id": "Qwen/Qwen3-8B"}, "scaling": {"maxReplicas": 2}, "monitoring": {"enabled": true},
+				"service": {"route": {"hostname": "llm.example.org", "gateway": {"name": "public"}}},
+				"security": {"serviceAccount": {"create": true}, "networkPolicy": {"enabled": true}, "apiKeySecretRef": {"name": "keys", "key": "chat"}},
+				"deployment": {"priorityClassName": "high", "runtimeClassName": "kata", "canary": {"enabled": true}},
+				"writeConnectionSecretToRef": {"name": "conn"}
+			}}`,
+			args: []string{"-"},
+			want: want{documents: []document{
+				{Kind: "PrometheusRule", Namespace: "team-a", Name: "chat"},
+				{Kind: "HorizontalPodAutoscaler", Namespace: "team-a", Name: "chat"},
+				{Kind: "ConfigMap", Namespace: "team-a", Name: "chat-config"},
+				{Kind: "ConfigMap", Namespace: "team-a", Name: "chat-dashboard"},
+				{Kind: "Deployment", Namespace: "team-a", Name: "chat"},
+				{Kind: "PodDisruptionBudget", Namespace: "team-a", Name: "chat"},
+				{Kind: "HTTPRoute", Namespace: "team-a", Name: "chat"},
+				{Kind: "NetworkPolicy", Namespace: "team-a", Name: "chat"},
+				{Kind: "Service", Namespace: "team-a", Name: "chat"},
+				{Kind: "ServiceAccount", Namespace: "team-a", Name: "chat"},
+				{Kind: "ServiceMonitor", Namespace: "team-a", Name: "chat"},
+			}},
+		},
+		"MistakeInTheSpec": {
+			reason: "A mistake that no schema finds should be found here, before anything is applied.",
+			output: "yaml",
+			stdin: `{"apiVersion": "aim.engine.amd.com/v1alpha1", "kind": "AIMEndpoint", "metadata": {"name": "chat"}, "spec": {
+				"model": {"id": "Qwen/Qwen3-8B"}, "deployment": {"extraArgs": ["--max-modal-len", "8192"]}
+			}}`,
+			args: []string{"-"},
+			want: want{err: "chat: ApplyFailed: spec.deployment.extraArgs: --max-modal-len is no flag of vLLM: remove it, or did you mean --max-model-len?; until then all stays as it is"},
+		},
 		"StandardInput": {
 			reason: "So that it can be at the end of a pipe.",
 			output: "yaml",

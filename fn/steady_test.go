@@ -102,7 +102,7 @@ func TestSteadyState(t *testing.T) {
 		},
 		"Problem": {
 			reason: "A mistake may stay for days.",
-			change: `{"spec": {"deployment": {"extraArgs": ["--max-modle-len", "8192"]}}}`,
+			change: `{"spec": {"deployment": {"extraArgs": ["--max-modal-len", "8192"]}}}`,
 		},
 		"Input": {
 			reason: "What a platform decided does not change from run to run.",

@@ -544,19 +544,23 @@ func TestCanaryPods(t *testing.T) {
 		"NoCache": {"Without a cache there is none to share.", canaryOn, fields{"Recreate", 60, 2898, "emptyDir", true, true}},
 		"OfOneNode": {
 			"A volume that only one node can mount may be mounted by another: the canary would wait for ever.",
-			`{cache: {enabled: true}, ` + canaryOn + `}`, fields{"Recreate", 60, 2898, "emptyDir", true, true},
+			`{cache: {enabled: true}, ` + canaryOn + `}`,
+			fields{"Recreate", 60, 2898, "emptyDir", true, true},
 		},
 		"OfOnePod": {
 			"A volume that only one pod can mount is mounted by another.",
-			`{cache: {enabled: true, accessMode: ReadWriteOncePod}, ` + canaryOn + `}`, fields{"Recreate", 60, 2898, "emptyDir", true, true},
+			`{cache: {enabled: true, accessMode: ReadWriteOncePod}, ` + canaryOn + `}`,
+			fields{"Recreate", 60, 2898, "emptyDir", true, true},
 		},
 		"Shared": {
 			"A volume that all can mount saves a download.",
-			`{cache: {enabled: true, accessMode: ReadWriteMany}, ` + canaryOn + `}`, fields{"Recreate", 60, 2898, "chat-cache", true, true},
+			`{cache: {enabled: true, accessMode: ReadWriteMany}, ` + canaryOn + `}`,
+			fields{"Recreate", 60, 2898, "chat-cache", true, true},
 		},
 		"LongDuration": {
 			"To have been ready for a day should not take longer than may be waited for.",
-			`deployment: {canary: {enabled: true, duration: 86400}}`, fields{"Recreate", 86400, 86400 + 900, "emptyDir", true, true},
+			`deployment: {canary: {enabled: true, duration: 86400}}`,
+			fields{"Recreate", 86400, 86400 + 900, "emptyDir", true, true},
 		},
 	}
 	for name, tc := range cases {

@@ -102,8 +102,8 @@ type renderCase struct {
 	live     Live
 }
 
-func renderCases(t testing.TB) map[string]renderCase {
-	t.Helper()
+func renderCases(tb testing.TB) map[string]renderCase {
+	tb.Helper()
 	of := func(spec string, changes ...func(e *Endpoint)) func(tb testing.TB) Endpoint {
 		return func(tb testing.TB) Endpoint {
 			tb.Helper()
@@ -195,7 +195,7 @@ security: {apiKeySecretRef: {name: keys, key: chat}}
 cache: {enabled: true, accessMode: ReadWriteMany}
 service: {type: LoadBalancer, route: {hostname: llm.example.org}}
 deployment: {canary: {enabled: true, trafficSplit: 20, duration: 600}}
-`, func(e *Endpoint) { e.Platform.Gateway = &v1alpha1.GatewayReference{Name: "platform"} }, withCanary(t)),
+`, func(e *Endpoint) { e.Platform.Gateway = &v1alpha1.GatewayReference{Name: "platform"} }, withCanary(tb)),
 			live: Live{APIs: allAPIs(), Canary: &appsv1.Deployment{Status: appsv1.DeploymentStatus{ReadyReplicas: 1}}},
 		},
 		"isolated": {

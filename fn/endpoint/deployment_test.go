@@ -254,7 +254,8 @@ func TestRenderServiceAccount(t *testing.T) {
 		"Platforms": {"A platform's should hold for who has none.", "", platform(v1alpha1.ServiceAccount{Name: "all"}), want{Pod: "all"}},
 		"NotPlatforms": {
 			"The user's should go before the platform's.",
-			`security: {serviceAccount: {create: true}}`, platform(v1alpha1.ServiceAccount{Name: "all"}), want{Pod: "chat", Made: "chat"},
+			`security: {serviceAccount: {create: true}}`, platform(v1alpha1.ServiceAccount{Name: "all"}),
+			want{Pod: "chat", Made: "chat"},
 		},
 	}
 	for name, tc := range cases {

@@ -209,6 +209,21 @@ func TestAPIs(t *testing.T) {
 	}
 }
 
+// TestOptional makes sure that what serves is never taken for something that an
+// endpoint can do without.
+func TestOptional(t *testing.T) {
+	var got []Role
+	for _, r := range Roles() {
+		if r.Optional() {
+			got = append(got, r)
+		}
+	}
+	want := []Role{RoleCanary, RoleCanaryService, RoleHTTPRoute, RoleIngress, RoleServiceMonitor, RoleAlerts, RoleDashboard}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("\nWhat brings clients from outside, what watches, and what is tried, should be optional.\nOptional(): -want, +got:\n%s", diff)
+	}
+}
+
 func TestUses(t *testing.T) {
 	cases := map[string]struct {
 		reason  string

@@ -199,11 +199,8 @@ func (e Endpoint) routeReady(live Live) Condition {
 		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonDisabled, "service.route is not set: there is no hostname"
 		return c
 	}
-	for _, role := range []Role{RoleHTTPRoute, RoleIngress, RoleCanaryService} {
-		if msg, ok := live.ApplyErrors[role]; ok {
-			c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound(fmt.Sprintf("cannot apply %s: %s", describe(role), msg))
-			return c
-		}
+	if live.refusedBy(&c, RoleHTTPRoute, RoleIngress, RoleCanaryService) {
+		return c
 	}
 	if class := e.ingressClass(); class != "" {
 		c.Reason, c.Message = v1alpha1.ReasonPending, fmt.Sprintf("no ingress controller of class %s has taken the Ingress yet; check service.route.ingressClass", class)

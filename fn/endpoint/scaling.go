@@ -168,11 +168,8 @@ func (e Endpoint) triggers() []any {
 
 func (e Endpoint) scalingReady(live Live) Condition {
 	c := Condition{Type: v1alpha1.ConditionScalingReady}
-	for _, r := range []Role{RoleAutoscaler, RoleScaledObject} {
-		if msg, ok := live.ApplyErrors[r]; ok {
-			c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound(fmt.Sprintf("cannot apply %s: %s", describe(r), msg))
-			return c
-		}
+	if live.refusedBy(&c, RoleAutoscaler, RoleScaledObject) {
+		return c
 	}
 	if ptr.Deref(e.Spec.Scaling.MinReplicas, 1) == 0 && !e.canScaleToZero() {
 		c.Reason = v1alpha1.ReasonCannotScaleToZero

@@ -58,6 +58,13 @@ func kedaCondition(typ, status, message string) any {
 	return map[string]any{"type": typ, "status": status, "message": message}
 }
 
+// measured value of a resource.
+func measured(name corev1.ResourceName) autoscalingv2.MetricStatus {
+	return autoscalingv2.MetricStatus{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricStatus{
+		Name: name, Current: autoscalingv2.MetricValueStatus{AverageUtilization: ptr.To[int32](1)},
+	}}
+}
+
 func TestScalingReady(t *testing.T) {
 	const auto = `scaling: {minReplicas: 1, maxReplicas: 3}`
 	const adapter = "for vllm_num_requests_waiting the cluster needs Prometheus, which monitoring.enabled makes scrape this endpoint, and prometheus-adapter with the rules in package/metrics"
@@ -95,6 +102,21 @@ func TestScalingReady(t *testing.T) {
 			spec:   auto,
 			live:   Live{Autoscaler: scaling(corev1.ConditionTrue, "the HPA was able to compute")},
 			want:   Condition{OK: true, Reason: "Active", Message: "between 1 and 3 replicas"},
+		},
+		"SomeMeasured": {
+			reason: "An autoscaler that gets some of its metrics scales by those; what it does not get should be told all the same.",
+			spec:   `scaling: {minReplicas: 1, maxReplicas: 3, targetCPUUtilization: 70, targetMemoryUtilization: 70, targetQueueDepth: 2}`,
+			live:   Live{Autoscaler: scaling(corev1.ConditionTrue, "", measured(corev1.ResourceMemory))},
+			want: Condition{OK: true, Reason: "Active", Message: "between 1 and 3 replicas; there are no values of cpu and vllm_num_requests_waiting: " +
+				adapter + "; for CPU and memory it needs metrics-server"},
+		},
+		"AllMeasured": {
+			reason: "With all of its metrics there is nothing to tell.",
+			spec:   `scaling: {minReplicas: 1, maxReplicas: 3, targetCPUUtilization: 70, targetQueueDepth: 2}`,
+			live: Live{Autoscaler: scaling(corev1.ConditionTrue, "", measured(corev1.ResourceCPU), autoscalingv2.MetricStatus{
+				Type: autoscalingv2.PodsMetricSourceType, Pods: &autoscalingv2.PodsMetricStatus{Metric: autoscalingv2.MetricIdentifier{Name: "vllm_num_requests_waiting"}},
+			})},
+			want: Condition{OK: true, Reason: "Active", Message: "between 1 and 3 replicas"},
 		},
 		"MetricsUnavailable": {
 			reason: "An autoscaler without metrics should say what it means, why, and what it takes.",

@@ -95,6 +95,18 @@ func rollingOut(d *appsv1.Deployment) bool {
 	return d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas < d.Status.Replicas
 }
 
+// refusedBy says whether an object of one of some roles could not be applied,
+// and puts that into a condition.
+func (l Live) refusedBy(c *Condition, roles ...Role) bool {
+	for _, r := range roles {
+		if msg, ok := l.ApplyErrors[r]; ok {
+			c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound(fmt.Sprintf("cannot apply %s: %s", describe(r), msg))
+			return true
+		}
+	}
+	return false
+}
+
 func deploymentCondition(d *appsv1.Deployment, t appsv1.DeploymentConditionType) *appsv1.DeploymentCondition {
 	for i := range d.Status.Conditions {
 		if d.Status.Conditions[i].Type == t {
@@ -114,15 +126,11 @@ func (e Endpoint) Conditions(live Live, canary *v1alpha1.CanaryStatus) []Conditi
 
 func (e Endpoint) workloadReady(live Live) Condition {
 	c := Condition{Type: v1alpha1.ConditionWorkloadReady}
-	for _, r := range []Role{RoleDeployment, RoleReplicas, RoleConfig, RoleServiceAccount, RoleDisruptionBudget, RoleNetworkPolicy, RoleAPIKey} {
-		if msg, ok := live.ApplyErrors[r]; ok {
-			c.Reason = v1alpha1.ReasonApplyFailed
-			c.Message = bound(fmt.Sprintf("cannot apply %s: %s", describe(r), msg))
-			if live.Serving() {
-				c.Message = bound("the workload keeps running as it was; " + c.Message)
-			}
-			return c
+	if live.refusedBy(&c, RoleDeployment, RoleReplicas, RoleConfig, RoleServiceAccount, RoleDisruptionBudget, RoleNetworkPolicy, RoleAPIKey) {
+		if live.Serving() {
+			c.Message = bound("the workload keeps running as it was; " + c.Message)
 		}
+		return c
 	}
 	d := live.Deployment
 	if d == nil {
@@ -185,8 +193,7 @@ func (e Endpoint) workloadReady(live Live) Condition {
 
 func (e Endpoint) serviceReady(live Live) Condition {
 	c := Condition{Type: v1alpha1.ConditionServiceReady}
-	if msg, ok := live.ApplyErrors[RoleService]; ok {
-		c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound("cannot apply the Service: "+msg)
+	if live.refusedBy(&c, RoleService) {
 		return c
 	}
 	switch {
@@ -206,8 +213,7 @@ func (e Endpoint) cacheReady(live Live) Condition {
 		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonDisabled, "cache.enabled is false: each pod downloads the model"
 		return c
 	}
-	if msg, ok := live.ApplyErrors[RoleCache]; ok {
-		c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound("cannot apply the cache's volume: "+msg)
+	if live.refusedBy(&c, RoleCache) {
 		return c
 	}
 	unbound := fmt.Sprintf("the PersistentVolumeClaim %s is not bound yet; with some storage classes that waits for a pod", e.TargetName(RoleCache))
@@ -334,8 +340,10 @@ func loadBalancer(s *corev1.Service) string {
 
 func describe(r Role) string {
 	switch r {
-	case RoleConfig, RoleAPIKey:
+	case RoleConfig:
 		return "the ConfigMap"
+	case RoleAPIKey:
+		return "the Object that publishes the API key"
 	case RoleServiceAccount:
 		return "the ServiceAccount"
 	case RoleCache:

@@ -46,8 +46,8 @@ func TestProblems(t *testing.T) {
 
 		"ExtraArgsUnknown": {
 			"An engine that does not know a flag does not start.",
-			`deployment: {extraArgs: [--max-modle-len, "8192"]}`,
-			[]string{`spec.deployment.extraArgs: --max-modle-len is no flag of vLLM: remove it, or did you mean --max-model-len?`},
+			`deployment: {extraArgs: [--max-modal-len, "8192"]}`,
+			[]string{`spec.deployment.extraArgs: --max-modal-len is no flag of vLLM: remove it, or did you mean --max-model-len?`},
 		},
 		"ExtraArgsRepaired": {"What is repaired is no problem.", `deployment: {extraArgs: [--enforce-eager, "true"]}`, nil},
 		"ExtraArgsWithoutValue": {

@@ -85,11 +85,8 @@ func (e Endpoint) monitoringReady(live Live) Condition {
 		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonDisabled, "monitoring.enabled is false"
 		return c
 	}
-	for _, r := range []Role{RoleServiceMonitor, RoleAlerts, RoleDashboard} {
-		if msg, ok := live.ApplyErrors[r]; ok {
-			c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound(fmt.Sprintf("cannot apply %s: %s", describe(r), msg))
-			return c
-		}
+	if live.refusedBy(&c, RoleServiceMonitor, RoleAlerts, RoleDashboard) {
+		return c
 	}
 	var missing []string
 	var there []string

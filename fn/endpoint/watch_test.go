@@ -29,42 +29,50 @@ func TestMonitoringReady(t *testing.T) {
 	}{
 		"Disabled": {"Without monitoring nothing is wrong.", off, Live{APIs: allAPIs()}, Condition{OK: true, Reason: "Disabled", Message: "monitoring.enabled is false"}},
 		"Installed": {
-			"What there is should be told.", on, Live{APIs: allAPIs()},
+			"What there is should be told.", on,
+			Live{APIs: allAPIs()},
 			Condition{OK: true, Reason: "Installed", Message: "it has a ServiceMonitor and a PrometheusRule and a dashboard"},
 		},
 		"WithoutGrafana": {
-			"What there is should be told.", prom, Live{APIs: allAPIs()},
+			"What there is should be told.", prom,
+			Live{APIs: allAPIs()},
 			Condition{OK: true, Reason: "Installed", Message: "it has a ServiceMonitor and a PrometheusRule"},
 		},
 		"WithoutPrometheus": {"A dashboard needs no operator.", graf, Live{}, Condition{OK: true, Reason: "Installed", Message: "it has a dashboard"}},
 		"Neither": {
-			"Monitoring of which both parts are off is off.", none, Live{},
+			"Monitoring of which both parts are off is off.", none,
+			Live{},
 			Condition{OK: true, Reason: "Disabled", Message: "monitoring.prometheus.enabled and monitoring.grafana.enabled are false"},
 		},
 		"NoOperator": {
-			"What is missing should be told, and what to do.", on, Live{},
+			"What is missing should be told, and what to do.", on,
+			Live{},
 			Condition{
 				Reason:  "PrometheusOperatorNotInstalled",
 				Message: "this cluster has no ServiceMonitor and no PrometheusRule, which the Prometheus operator brings: install it, or set monitoring.prometheus.enabled to false",
 			},
 		},
 		"NoRules": {
-			"Half an operator is half of what is wanted.", on, Live{APIs: map[API]bool{APIServiceMonitor: true}},
+			"Half an operator is half of what is wanted.", on,
+			Live{APIs: map[API]bool{APIServiceMonitor: true}},
 			Condition{
 				Reason:  "PrometheusOperatorNotInstalled",
 				Message: "this cluster has no PrometheusRule, which the Prometheus operator brings: install it, or set monitoring.prometheus.enabled to false",
 			},
 		},
 		"MonitorRefused": {
-			"Why a ServiceMonitor cannot be applied should be told.", on, Live{APIs: allAPIs(), ApplyErrors: map[Role]string{RoleServiceMonitor: "denied"}},
+			"Why a ServiceMonitor cannot be applied should be told.", on,
+			Live{APIs: allAPIs(), ApplyErrors: map[Role]string{RoleServiceMonitor: "denied"}},
 			Condition{Reason: "ApplyFailed", Message: "cannot apply the ServiceMonitor: denied"},
 		},
 		"RulesRefused": {
-			"Why a PrometheusRule cannot be applied should be told.", on, Live{APIs: allAPIs(), ApplyErrors: map[Role]string{RoleAlerts: "bad expression"}},
+			"Why a PrometheusRule cannot be applied should be told.", on,
+			Live{APIs: allAPIs(), ApplyErrors: map[Role]string{RoleAlerts: "bad expression"}},
 			Condition{Reason: "ApplyFailed", Message: "cannot apply the PrometheusRule: bad expression"},
 		},
 		"DashboardRefused": {
-			"Why a dashboard cannot be applied should be told.", on, Live{APIs: allAPIs(), ApplyErrors: map[Role]string{RoleDashboard: "quota"}},
+			"Why a dashboard cannot be applied should be told.", on,
+			Live{APIs: allAPIs(), ApplyErrors: map[Role]string{RoleDashboard: "quota"}},
 			Condition{Reason: "ApplyFailed", Message: "cannot apply the dashboard's ConfigMap: quota"},
 		},
 	}
