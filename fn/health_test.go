@@ -190,11 +190,15 @@ func TestHealth(t *testing.T) {
 				condSelected, available, condService, condCacheOff, "ScalingReady=FALSE ApplyFailed: cannot apply the HorizontalPodAutoscaler: no"),
 		},
 		"RouteRefused": {
-			reason: "It serves, though not by its hostname.",
+			reason: "It serves all the same, and by its hostname as it did before.",
 			spec:   `{"spec": {"service": {"route": {"hostname": "llm.example.org", "ingressClass": "nginx"}}}}`,
 			seen:   map[string]string{"ingress-object": notSynced("host is taken")},
-			want: serving("Degraded", "TRUE", []string{"config-object TRUE", "deployment-object TRUE", "ingress-object TRUE", "service-object TRUE"},
-				condSelected, available, condService, condCacheOff, condFixed, "RouteReady=FALSE ApplyFailed: cannot apply the Ingress: host is taken"),
+			want: want{phase: "Ready", digest: digest{
+				Ready: "TRUE", Resources: []string{"config-object TRUE", "deployment-object TRUE", "ingress-object TRUE", "service-object TRUE"},
+				// An earlier form of it has an address.
+				Connection: map[string]string{"url": "http://llm.example.org", "model": "Qwen/Qwen3-8B"},
+				Conditions: []string{condSelected, available, condService, condCacheOff, condFixed, "RouteReady=FALSE ApplyFailed: cannot apply the Ingress: host is taken"},
+			}},
 		},
 		"PolicyRefused": {
 			reason: "It serves those, too, whom the user wants to keep out.",

@@ -283,7 +283,8 @@ func root(t *testing.T) string {
 }
 
 // events waits until a claim was told, with a reason, messages that contain all
-// of some words, and each of them once.
+// of some words, and each of them once. Beside many other tests it may wait for
+// ever: Crossplane drops events when there are too many.
 func (c *cluster) events(name, reason string, words ...string) {
 	c.t.Helper()
 	c.eventually("events of "+name, soon, func() error {
