@@ -130,8 +130,13 @@ func testOperatorsEndpoints(t *testing.T, cp *controlplane.ControlPlane) {
 		gvr  schema.GroupVersionResource
 		name string
 	}{
-		{accounts, "llama-70b-production-sa"}, {budgets, big}, {autoscalers, big}, {volumes, big + "-cache"}, {configmaps, big + "-dashboard"},
-		{deployments, small}, {volumes, small + "-cache"},
+		{accounts, "llama-70b-production-sa"},
+		{budgets, big},
+		{autoscalers, big},
+		{volumes, big + "-cache"},
+		{configmaps, big + "-dashboard"},
+		{deployments, small},
+		{volumes, small + "-cache"},
 	} {
 		if c.get(o.gvr, o.name) == nil {
 			t.Errorf("there is no %s %s", o.gvr.Resource, o.name)
