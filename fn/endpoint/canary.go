@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
@@ -283,6 +284,12 @@ func (e Endpoint) progress(s v1alpha1.CanaryStatus, live Live) string {
 	}
 	if err := live.ApplyErrors[RoleCanary]; err != "" {
 		return msg + "; cannot apply it: " + err
+	}
+	if d := live.Canary; d != nil {
+		if f := deploymentCondition(d, appsv1.DeploymentReplicaFailure); f != nil && f.Status == corev1.ConditionTrue {
+			// Such as by a quota, which may have room later.
+			return msg + "; the cluster refuses to create its pods: " + f.Message
+		}
 	}
 	if _, cause := diagnose(live.CanaryPods, e.Platform.GPUResourceName); cause != "" {
 		msg += "; " + cause

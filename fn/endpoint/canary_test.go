@@ -660,3 +660,23 @@ func TestCanaryHealthy(t *testing.T) {
 		})
 	}
 }
+
+// A quota may have room later, so a canary that is over it is not rolled back,
+// but whoever waits should learn why.
+func TestCanaryOverQuota(t *testing.T) {
+	e := chat(t, `deployment: {canary: {enabled: true}}`)
+	c := e
+	c.canary = true
+	e.Canary = &c
+	live := Live{Canary: deployed(c, func(d *appsv1.Deployment) {
+		d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "exceeded quota: gpus"}}
+	})}
+	want := Condition{
+		Type: v1alpha1.ConditionCanaryHealthy, OK: true, Reason: v1alpha1.ReasonInProgress,
+		Message: "0 of 1 canary replicas with recipe qwen3-32b-mi300x-bfloat16-vllm are ready; they must have been for 300 s, with about 50% of the traffic: 1 of 2 replicas behind one Service; the cluster refuses to create its pods: exceeded quota: gpus",
+	}
+	got := e.canaryHealthy(&v1alpha1.CanaryStatus{Phase: v1alpha1.CanaryInProgress, Recipe: e.Recipe}, live)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("\ncanaryHealthy(...): -want, +got:\n%s", diff)
+	}
+}

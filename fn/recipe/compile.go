@@ -205,6 +205,12 @@ func performanceOf(own, all *v1alpha1.RecipePerformance) Performance {
 	return p
 }
 
+// What a pod offers to its own environment. The API server refuses all else.
+var (
+	podField    = regexp.MustCompile(`^(metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$`)
+	podResource = regexp.MustCompile(`^(limits|requests)\.(cpu|memory|ephemeral-storage)$`)
+)
+
 // CheckEnv finds what the API server would refuse, and secrets in the open.
 func CheckEnv(path *field.Path, env []corev1.EnvVar) []v1alpha1.RecipeFinding {
 	var out []v1alpha1.RecipeFinding
@@ -233,6 +239,10 @@ func CheckEnv(path *field.Path, env []corev1.EnvVar) []v1alpha1.RecipeFinding {
 				out = append(out, problem(p+".valueFrom", "%s must come from exactly one of fieldRef, resourceFieldRef, configMapKeyRef and secretKeyRef", v.Name))
 			case f.SecretKeyRef != nil && (f.SecretKeyRef.Name == "" || f.SecretKeyRef.Key == ""):
 				out = append(out, problem(p+".valueFrom.secretKeyRef", "%s must name a Secret and a key of it", v.Name))
+			case f.FieldRef != nil && !podField.MatchString(f.FieldRef.FieldPath):
+				out = append(out, problem(p+".valueFrom.fieldRef.fieldPath", "%s cannot come from %q: a pod offers metadata.name, metadata.namespace, metadata.uid, metadata.labels['key'], metadata.annotations['key'], spec.nodeName, spec.serviceAccountName, status.hostIP, status.hostIPs, status.podIP and status.podIPs", v.Name, f.FieldRef.FieldPath))
+			case f.ResourceFieldRef != nil && !podResource.MatchString(f.ResourceFieldRef.Resource):
+				out = append(out, problem(p+".valueFrom.resourceFieldRef.resource", "%s cannot come from %q: it must be limits. or requests. of cpu, memory or ephemeral-storage", v.Name, f.ResourceFieldRef.Resource))
 			case f.ConfigMapKeyRef != nil && (f.ConfigMapKeyRef.Name == "" || f.ConfigMapKeyRef.Key == ""):
 				out = append(out, problem(p+".valueFrom.configMapKeyRef", "%s must name a ConfigMap and a key of it", v.Name))
 			}

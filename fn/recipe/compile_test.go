@@ -365,6 +365,8 @@ func TestCompileFindings(t *testing.T) {
 				corev1.EnvVar{Name: "NEITHER", ValueFrom: &corev1.EnvVarSource{}},
 				fromSecret("NO_KEY", "hf", ""), fromSecret("NO_NAME", "", "token"),
 				corev1.EnvVar{Name: "NO_MAP_KEY", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}}},
+				corev1.EnvVar{Name: "NO_FIELD", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodename"}}},
+				corev1.EnvVar{Name: "NO_RESOURCE", ValueFrom: &corev1.EnvVarSource{ResourceFieldRef: &corev1.ResourceFieldSelector{Resource: "limits.gpu"}}},
 			)), facts: testFacts(),
 			want: want{
 				findings: []finding{
@@ -375,6 +377,8 @@ func TestCompileFindings(t *testing.T) {
 					{Severity: severityError, Path: cfg + ".env[5].valueFrom.secretKeyRef", Message: "NO_KEY must name a Secret and a key of it"},
 					{Severity: severityError, Path: cfg + ".env[6].valueFrom.secretKeyRef", Message: "NO_NAME must name a Secret and a key of it"},
 					{Severity: severityError, Path: cfg + ".env[7].valueFrom.configMapKeyRef", Message: "NO_MAP_KEY must name a ConfigMap and a key of it"},
+					{Severity: severityError, Path: cfg + ".env[8].valueFrom.fieldRef.fieldPath", Message: "NO_FIELD cannot come from \"spec.nodename\": a pod offers metadata.name, metadata.namespace, metadata.uid, metadata.labels['key'], metadata.annotations['key'], spec.nodeName, spec.serviceAccountName, status.hostIP, status.hostIPs, status.podIP and status.podIPs"},
+					{Severity: severityError, Path: cfg + ".env[9].valueFrom.resourceFieldRef.resource", Message: "NO_RESOURCE cannot come from \"limits.gpu\": it must be limits. or requests. of cpu, memory or ephemeral-storage"},
 				},
 				choosable: []int32{1}, fits: []*bool{yes},
 			},
