@@ -24,7 +24,7 @@ import (
 
 // soon is how long things take that should take a second or two. It is a
 // bound for a busy machine, not a measure of anything.
-const soon = 90 * time.Second
+const soon = 150 * time.Second
 
 var (
 	endpoints      = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "aimendpoints"}
