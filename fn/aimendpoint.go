@@ -58,13 +58,16 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 	if err := lookAround(req, rsp, e, before, objects, xr.objects(), place, &live); err != nil {
 		return err
 	}
+	if e.Shared, err = sharedOf(req, rsp, e, place); err != nil {
+		return err
+	}
 	next := *outcome.Recipe
 	next.Image = e.ImageOf(*next.Snapshot)
 	plan, err := e.Plan(next, before, live)
 	if err != nil {
 		return err
 	}
-	if e, err = e.Apply(plan); err != nil {
+	if e, err = e.Apply(plan, live); err != nil {
 		return err
 	}
 	if err := growing(req, rsp, e, &live); err != nil {
@@ -374,18 +377,25 @@ func growing(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endp
 	if class == "" || live.Remote {
 		return nil
 	}
+	var err error
+	live.CacheExpandable, err = expandable(req, rsp, class)
+	return err
+}
+
+// expandable says whether a storage class allows volumes to grow.
+func expandable(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, class string) (bool, error) {
 	found, _, err := require(req, rsp, "class", byName("storage.k8s.io/v1", "StorageClass", "", class))
 	if err != nil {
-		return err
+		return false, err
 	}
-	for _, s := range found {
-		sc := storagev1.StorageClass{}
-		if err := object.Convert(s, &sc); err != nil {
-			return errors.Wrap(err, "cannot read a StorageClass")
-		}
-		live.CacheExpandable = ptr.Deref(sc.AllowVolumeExpansion, false)
+	if len(found) == 0 {
+		return false, nil
 	}
-	return nil
+	sc := storagev1.StorageClass{}
+	if err := object.Convert(found[0], &sc); err != nil {
+		return false, errors.Wrap(err, "cannot read a StorageClass")
+	}
+	return ptr.Deref(sc.AllowVolumeExpansion, false), nil
 }
 
 // applying says whether the recipe that a canary proved is still to be applied:
@@ -448,14 +458,37 @@ func wrapped(e endpoint.Endpoint, m endpoint.Manifest, g object.Generation, p pl
 	switch c := e.Canary; {
 	case m.Role == endpoint.RoleConfig:
 		o.Labels = usesRecipe(e.Recipe)
+		if name := string(e.Spec.Cache.Name); name != "" {
+			// Caches count and protect by this one, and keep the model.
+			usesCache(&o, e, name)
+		}
 	case m.Role == endpoint.RoleCanary && c != nil:
 		o.Labels = usesRecipe(c.Recipe)
+		if c.Shared != nil {
+			usesCache(&o, *c, c.Shared.Name)
+		}
 	case m.Role == endpoint.RoleCache:
 		// A volume that outlives its endpoint is found again by an Object of
 		// the same name: its field manager is the Object's name.
 		o.Name = object.StableName("aim-cache", e.Namespace, e.Name)
 	}
 	return o
+}
+
+// usesCache says on an Object which cache an endpoint uses, and for what.
+func usesCache(o *object.Object, e endpoint.Endpoint, name string) {
+	o.Labels = joined(o.Labels, map[string]string{labelUsesCache: cacheLabel(e.Namespace, name)})
+	o.Annotations = map[string]string{annotationModel: e.Recipe.Snapshot.Model}
+}
+
+// joined labels: those of the first, and on top those of the second.
+func joined(a, b map[string]string) map[string]string {
+	out := maps.Clone(a)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, b)
+	return out
 }
 
 func usesRecipe(r v1alpha1.SelectedRecipe) map[string]string {

@@ -160,19 +160,28 @@ func entryObject(r recipe.Recipe, ref recipe.Reference, xr composite, in *v1beta
 // protection is a Usage of whatever the user would delete: the claim, or the
 // composite where there is none.
 func protection(ref recipe.Reference, users []string, xr composite, in *v1beta1.Input) object.Object {
-	of := map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": v1alpha1.KindAIMRecipe, "resourceRef": map[string]any{"name": ref.Name}}
-	kind := "Usage"
+	kind := v1alpha1.KindAIMRecipe
 	if ref.Namespace == "" {
-		of["kind"], kind = v1alpha1.KindXAIMRecipe, "ClusterUsage"
+		kind = v1alpha1.KindXAIMRecipe
 	}
+	return protectionOf(kind, ref.Namespace, ref.Name, object.StableName("aim-recipe", ref.Namespace, ref.Name), users, xr, in)
+}
+
+// protectionOf something that others use: a Usage of it, which keeps it from
+// being deleted.
+func protectionOf(kind, namespace, name, usage string, users []string, xr composite, in *v1beta1.Input) object.Object {
+	of := map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": kind, "resourceRef": map[string]any{"name": name}}
 	u := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"of": of, "reason": usedBy(users)}}}
-	u.SetGroupVersionKind(protectionGroupVersion.WithKind(kind))
-	m := recipeMeta(ref, xr, ref.Namespace)
-	u.SetName(m.Name)
-	if m.Namespace != "" {
-		u.SetNamespace(m.Namespace)
+	u.SetGroupVersionKind(protectionGroupVersion.WithKind("ClusterUsage"))
+	if namespace != "" {
+		u.SetGroupVersionKind(protectionGroupVersion.WithKind("Usage"))
+		u.SetNamespace(namespace)
 	}
-	u.SetLabels(m.Labels)
+	u.SetName(usage)
+	u.SetLabels(map[string]string{
+		endpoint.LabelComposite:        endpoint.LabelValue(xr.name()),
+		"app.kubernetes.io/managed-by": "function-aim",
+	})
 	return object.Object{Generation: xr.objects(), ProviderConfig: in.ProviderConfigName, Manifest: u}
 }
 
@@ -211,22 +220,34 @@ func usersOf(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, xr com
 
 // taken says whether somebody else has an object of the name of a manifest.
 func taken(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, role string, manifest runtime.Object, xr composite) (string, error) {
-	apiVersion, kind := manifest.GetObjectKind().GroupVersionKind().ToAPIVersionAndKind()
 	m, ok := manifest.(metav1.Object)
 	if !ok {
-		return "", errors.Errorf("cannot tell the name of a %s", kind)
+		return "", errors.Errorf("cannot tell the name of a %T", manifest)
 	}
-	found, ok, err := require(req, rsp, "target-"+role, byName(apiVersion, kind, m.GetNamespace(), m.GetName()))
+	what, err := takenBy(req, rsp, "target-"+role, manifest, m.GetNamespace(), m.GetName(), func(l map[string]string) bool {
+		return l[endpoint.LabelComposite] == endpoint.LabelValue(xr.name())
+	})
+	if what != "" {
+		what += " that is not of this recipe; delete it, or give the recipe another name"
+	}
+	return what, err
+}
+
+// takenBy somebody else is the name of a manifest: it returns which object is
+// there already, if it is not owned.
+func takenBy(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, what string, manifest runtime.Object, namespace, name string, owned func(labels map[string]string) bool) (string, error) {
+	apiVersion, kind := manifest.GetObjectKind().GroupVersionKind().ToAPIVersionAndKind()
+	found, ok, err := require(req, rsp, what, byName(apiVersion, kind, namespace, name))
 	if err != nil {
 		return "", err
 	}
 	if !ok {
 		// Crossplane has yet to look. Until then the name counts as taken.
-		return fmt.Sprintf("it is not known yet whether there is a %s %s", kind, m.GetName()), nil
+		return fmt.Sprintf("it is not known yet whether there is a %s %s", kind, name), nil
 	}
 	for _, f := range found {
-		if labels(f)[endpoint.LabelComposite] != endpoint.LabelValue(xr.name()) {
-			return fmt.Sprintf("there is already a %s %s in namespace %s that is not of this recipe; delete it, or give the recipe another name", kind, m.GetName(), m.GetNamespace()), nil
+		if !owned(labels(f)) {
+			return fmt.Sprintf("there is already a %s %s in namespace %s", kind, name, namespace), nil
 		}
 	}
 	return "", nil

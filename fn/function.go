@@ -51,6 +51,8 @@ func handlers() map[string]handler {
 	return map[string]handler{
 		v1alpha1.KindXAIMEndpoint: composeEndpoint,
 		v1alpha1.KindAIMEndpoint:  composeEndpoint,
+		v1alpha1.KindXAIMCache:    composeCache,
+		v1alpha1.KindAIMCache:     composeCache,
 		v1alpha1.KindXAIMRecipe:   composeRecipe,
 		v1alpha1.KindAIMRecipe:    composeRecipe,
 	}
@@ -109,8 +111,11 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 // fatal ends the run, and tells the claim, which a Fatal result does not reach.
 func fatal(rsp *fnv1.RunFunctionResponse, xr composite, err error) {
 	condition, stays := v1alpha1.ConditionWorkloadReady, "what runs stays as it is"
-	if xr.kind() == v1alpha1.KindAIMRecipe || xr.kind() == v1alpha1.KindXAIMRecipe {
+	switch xr.kind() {
+	case v1alpha1.KindAIMRecipe, v1alpha1.KindXAIMRecipe:
 		condition, stays = v1alpha1.ConditionValid, "its entry in the catalog stays as it is"
+	case v1alpha1.KindAIMCache, v1alpha1.KindXAIMCache:
+		condition = v1alpha1.ConditionCacheReady
 	}
 	response.ConditionFalse(rsp, string(condition), string(v1alpha1.ReasonApplyFailed)).
 		WithMessage(fmt.Sprintf("%v; %s", err, stays)).TargetCompositeAndClaim()

@@ -64,7 +64,7 @@ func TestRunFunctionFatal(t *testing.T) {
 		"EmptyRequest": {
 			reason: "A request without a composite should say what we compose, not panic.",
 			args:   args{req: &fnv1.RunFunctionRequest{Meta: &fnv1.RequestMeta{Tag: "t"}}},
-			want: want{rsp: fatal(`cannot compose a "" of "": this function composes AIMEndpoint, AIMRecipe, XAIMEndpoint and XAIMRecipe of "aim.engine.amd.com/v1alpha1"`,
+			want: want{rsp: fatal(`cannot compose a "" of "": this function composes AIMCache, AIMEndpoint, AIMRecipe, XAIMCache, XAIMEndpoint and XAIMRecipe of "aim.engine.amd.com/v1alpha1"`,
 				nothing)},
 		},
 		"UnknownKind": {
@@ -78,7 +78,7 @@ func TestRunFunctionFatal(t *testing.T) {
 				}`)}},
 				Desired: earlier(),
 			}},
-			want: want{rsp: fatal(`cannot compose a "XTeapot" of "aim.engine.amd.com/v1alpha1": this function composes AIMEndpoint, AIMRecipe, XAIMEndpoint and XAIMRecipe of "aim.engine.amd.com/v1alpha1"`,
+			want: want{rsp: fatal(`cannot compose a "XTeapot" of "aim.engine.amd.com/v1alpha1": this function composes AIMCache, AIMEndpoint, AIMRecipe, XAIMCache, XAIMEndpoint and XAIMRecipe of "aim.engine.amd.com/v1alpha1"`,
 				earlier())},
 		},
 		"UnknownVersion": {
@@ -90,7 +90,7 @@ func TestRunFunctionFatal(t *testing.T) {
 					"kind": "XAIMEndpoint"
 				}`)}},
 			}},
-			want: want{rsp: fatal(`cannot compose a "XAIMEndpoint" of "aim.engine.amd.com/v2": this function composes AIMEndpoint, AIMRecipe, XAIMEndpoint and XAIMRecipe of "aim.engine.amd.com/v1alpha1"`,
+			want: want{rsp: fatal(`cannot compose a "XAIMEndpoint" of "aim.engine.amd.com/v2": this function composes AIMCache, AIMEndpoint, AIMRecipe, XAIMCache, XAIMEndpoint and XAIMRecipe of "aim.engine.amd.com/v1alpha1"`,
 				nothing)},
 		},
 		"InvalidSpec": {
@@ -596,7 +596,21 @@ func corpus(tb testing.TB) map[string]*fnv1.RunFunctionRequest {
 			w.provide(tb, w.reconcile(tb), map[string]string{nameCanary: starting})
 			w.cluster = append(w.cluster, canaryPod(w, crashLoop))
 		}),
-		"Remote": remoteWorld(tb, everything),
+		"Remote":     remoteWorld(tb, everything),
+		"CacheFresh": cacheWorld(preloading, cleaning),
+		"CacheInUse": with(runningCache(tb, cleaning, `{"spec": {"models": [
+			{"id": "Qwen/Qwen3-8B", "priority": "high", "preload": true}, {"id": "Qwen/Qwen3-32B", "revision": "v2", "maxSize": "90Gi", "preload": true}, {"id": "a/b", "retention": "4w"}
+		], "hfTokenSecretRef": {"name": "hf", "key": "token"}}}`), func(w *world) {
+			w.cluster = []*structpb.Struct{cacheUser(tb, "talk"), cacheUser(tb, "chat")}
+			w.provide(tb, w.reconcile(tb), map[string]string{
+				nameInventory: measuredBy(tb, inInventory("Qwen/Qwen3-8B", "main", "Cached")+","+inInventory("Qwen/Qwen3-32B", "v2", "Downloading")),
+				nameCleanup:   live(`{"status": {"lastScheduleTime": "2026-03-01T03:00:00Z"}}`),
+			})
+		}),
+		"UsesCache": with(newWorld(usingCache), func(w *world) {
+			w.cluster = []*structpb.Struct{claimOfCache(hasModel)}
+			w.provide(tb, w.reconcile(tb), nil)
+		}),
 	}
 	reqs := map[string]*fnv1.RunFunctionRequest{
 		"Empty":      {},

@@ -32,6 +32,7 @@ func FuzzRunFunction(f *testing.F) {
 	names := slices.Sorted(maps.Keys(reqs))
 	answers := []*structpb.Struct{
 		resource.MustStructJSON(podPending), resource.MustStructJSON(classExpandable), entryOfMine(f)[0], user(f, "team-a", "one"),
+		claimOfCache(hasModel), cacheUser(f, "chat"),
 		resource.MustStructJSON(`{"apiVersion": "apiextensions.crossplane.io/v1beta1", "kind": "EnvironmentConfig", "metadata": {"name": "gpus"}, "data": {"inventory": [{"hardware": "MI300X", "gpusPerNode": 8}]}}`),
 		definition(endpoint.APIServiceMonitor), resource.MustStructJSON(gatewayPublic),
 	}

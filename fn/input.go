@@ -87,6 +87,9 @@ func validate(in *v1beta1.Input) field.ErrorList {
 			errs = append(errs, field.Invalid(field.NewPath("storageClass"), in.StorageClass, msgs[0]))
 		}
 	}
+	if strings.ContainsAny(in.AgentImage, " \t\n") {
+		errs = append(errs, field.Invalid(field.NewPath("agentImage"), in.AgentImage, "must be an image with its tag or digest"))
+	}
 	if in.Namespace != "" {
 		if msgs := validation.IsDNS1123Label(in.Namespace); len(msgs) > 0 {
 			errs = append(errs, field.Invalid(field.NewPath("namespace"), in.Namespace, msgs[0]))

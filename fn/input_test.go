@@ -321,6 +321,11 @@ func TestInvalidInput(t *testing.T) {
 			input:  `{"inventory": [{"hardware": "MI300X", "gpusPerNode": 0}]}`,
 			want:   `invalid: inventory[0].gpusPerNode: Invalid value: 0: must be at least 1`,
 		},
+		"AgentImage": {
+			reason: "No pod could have such an image.",
+			input:  `{"agentImage": "localhost:5000/function-aim :v1"}`,
+			want:   `invalid: agentImage: Invalid value: "localhost:5000/function-aim :v1": must be an image with its tag or digest`,
+		},
 		"UnknownBackend": {
 			reason: "The image would never be used.",
 			input:  `{"images": [{"backend": "tgi", "image": "localhost/tgi:1"}]}`,

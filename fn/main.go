@@ -18,6 +18,7 @@ type cli struct {
 	Serve   serveCmd         `cmd:""                             default:"withargs"                                                                            help:"Serve the composition function (the default)."`
 	Plan    planCmd          `cmd:""                             help:"Show what would be chosen and composed for the manifests in files."`
 	Lint    lintCmd          `cmd:""                             help:"Check AIMRecipes and other manifests in files, and say what to do about what is found."`
+	Cache   cacheCmd         `cmd:""                             help:"Fill, clean and measure a model cache: the agent of an AIMCache."`
 	Catalog catalogCmd       `cmd:""                             help:"List the built-in recipes."`
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }

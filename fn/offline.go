@@ -84,7 +84,7 @@ func (w *offline) run(ctx context.Context, xr *unstructured.Unstructured) (*fnv1
 		for k, sel := range rsp.GetRequirements().GetResources() {
 			if _, ok := req.GetRequiredResources()[k]; !ok {
 				req.RequiredResources[k] = w.find(sel)
-				if strings.HasPrefix(k, requirementReference) {
+				if strings.HasPrefix(k, requirementReference) && len(req.GetRequiredResources()[k].GetItems()) == 0 {
 					// What pods name is there.
 					req.RequiredResources[k] = &fnv1.Resources{Items: []*fnv1.Resource{{Resource: named(sel)}}}
 				}

@@ -43,32 +43,10 @@ func (c *planCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer) er
 		return err
 	}
 
-	w := offline{}
-	var xrs, recipes []*unstructured.Unstructured
-	for _, d := range docs {
-		switch gvk := d.GroupVersionKind(); {
-		case gvk == v1beta1.GroupVersion.WithKind("Input"):
-			if w.input, err = structOf(d.Object); err != nil {
-				return errors.Wrap(err, "cannot read the function's input")
-			}
-			continue
-		case gvk.GroupVersion().String() == environmentConfigAPIVersion && gvk.Kind == environmentConfigKind:
-			if err := w.add(d.Object); err != nil {
-				return err
-			}
-			continue
-		case !schemas.Knows(gvk):
-			return errors.Errorf("cannot plan a %s of %s: this function composes %s of %s", d.GetKind(), d.GetAPIVersion(), kinds(), v1alpha1.GroupVersion)
-		}
-		if err := schemas.Admit(ctx, d.Unstructured); err != nil {
-			return errors.Wrapf(err, "%s %q is invalid", d.GetKind(), d.GetName())
-		}
-		xr := compositeOf(d.Unstructured)
-		if xr.GetKind() == v1alpha1.KindXAIMRecipe {
-			recipes = append(recipes, xr)
-			continue
-		}
-		xrs = append(xrs, xr)
+	w := &offline{}
+	xrs, recipes, err := admit(ctx, schemas, docs, w)
+	if err != nil {
+		return err
 	}
 	if len(xrs) == 0 {
 		return errors.New("there is nothing to plan: name a file with an AIMEndpoint; lint checks an AIMRecipe by itself")
@@ -97,6 +75,53 @@ func (c *planCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer) er
 		return errors.New(strings.Join(failed, "\n"))
 	}
 	return nil
+}
+
+// admit documents as the API server would: it returns the composites to plan and
+// the recipes to choose from. What else there is, is in the cluster.
+func admit(ctx context.Context, schemas *schema.Schemas, docs []document, w *offline) (xrs, recipes []*unstructured.Unstructured, err error) {
+	for _, d := range docs {
+		switch gvk := d.GroupVersionKind(); {
+		case gvk == v1beta1.GroupVersion.WithKind("Input"):
+			if w.input, err = structOf(d.Object); err != nil {
+				return nil, nil, errors.Wrap(err, "cannot read the function's input")
+			}
+			continue
+		case gvk.GroupVersion().String() == environmentConfigAPIVersion && gvk.Kind == environmentConfigKind:
+			if err := w.add(d.Object); err != nil {
+				return nil, nil, err
+			}
+			continue
+		case !schemas.Knows(gvk):
+			return nil, nil, errors.Errorf("cannot plan a %s of %s: this function composes %s of %s", d.GetKind(), d.GetAPIVersion(), kinds(), v1alpha1.GroupVersion)
+		}
+		if err := schemas.Admit(ctx, d.Unstructured); err != nil {
+			return nil, nil, errors.Wrapf(err, "%s %q is invalid", d.GetKind(), d.GetName())
+		}
+		if d.GetKind() == v1alpha1.KindAIMCache {
+			// Endpoints mount it.
+			if err := w.add(inNamespace(d.Unstructured).Object); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		xr := compositeOf(d.Unstructured)
+		if xr.GetKind() == v1alpha1.KindXAIMRecipe {
+			recipes = append(recipes, xr)
+			continue
+		}
+		xrs = append(xrs, xr)
+	}
+	return xrs, recipes, nil
+}
+
+// inNamespace is an object in the namespace that kubectl would use.
+func inNamespace(d *unstructured.Unstructured) *unstructured.Unstructured {
+	out := d.DeepCopy()
+	if out.GetNamespace() == "" {
+		out.SetNamespace("default")
+	}
+	return out
 }
 
 // compositeOf a claim, as Crossplane would make it. The name is the claim's,

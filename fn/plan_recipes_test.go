@@ -47,7 +47,7 @@ metadata: {name: chat, namespace: team-a}
 spec:
   model: {id: Qwen/Qwen3-8B}
 `
-	inventory = `
+	fleet = `
 apiVersion: apiextensions.crossplane.io/v1beta1
 kind: EnvironmentConfig
 metadata: {name: gpus}
@@ -154,7 +154,7 @@ func TestPlanRecipes(t *testing.T) {
 		},
 		"Inventory": {
 			reason:   "What the cluster has narrows the choice.",
-			docs:     []string{anyChat, inventory, inventoryInput},
+			docs:     []string{anyChat, fleet, inventoryInput},
 			mentions: true,
 			want: want{
 				endpoint:   map[string]string{"ENDPOINT": "team-a/chat", "RECIPE": "qwen3-8b-mi210-bfloat16-vllm (Builtin)", "RUNS ON": "1 x MI210, bfloat16, vllm"},
@@ -163,7 +163,7 @@ func TestPlanRecipes(t *testing.T) {
 		},
 		"InventoryOverRecipe": {
 			reason:   "A recipe of one's own for hardware that the cluster does not have is not chosen.",
-			docs:     []string{anyChat, mine, inventory, inventoryInput},
+			docs:     []string{anyChat, mine, fleet, inventoryInput},
 			mentions: true,
 			want: want{
 				endpoint: map[string]string{"ENDPOINT": "team-a/chat", "RECIPE": "qwen3-8b-mi210-bfloat16-vllm (Builtin)", "RUNS ON": "1 x MI210, bfloat16, vllm"},

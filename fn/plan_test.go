@@ -244,7 +244,7 @@ func TestPlan(t *testing.T) {
 			output: "text",
 			stdin:  "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: chat}\n",
 			args:   []string{"-"},
-			want:   want{err: "cannot plan a Deployment of apps/v1: this function composes AIMEndpoint, AIMRecipe, XAIMEndpoint and XAIMRecipe of aim.engine.amd.com/v1alpha1"},
+			want:   want{err: "cannot plan a Deployment of apps/v1: this function composes AIMCache, AIMEndpoint, AIMRecipe, XAIMCache, XAIMEndpoint and XAIMRecipe of aim.engine.amd.com/v1alpha1"},
 		},
 		"BadYAML": {
 			reason: "Which document of which file.",

@@ -6,6 +6,7 @@ import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/aim-engine/function-aim/apis/v1alpha1"
 	"github.com/aim-engine/function-aim/fn/endpoint"
 )
 
@@ -19,6 +20,9 @@ const requirementReference = "reference"
 // it.
 func dangling(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, p place) ([]string, error) {
 	if p.remote {
+		if e.Spec.Cache.Name != "" {
+			return []string{"spec.cache.name: AIMCaches are on Crossplane's own cluster, and this endpoint runs on another; set cache.enabled instead"}, nil
+		}
 		return nil, nil
 	}
 	d := e.Spec.Deployment
@@ -26,6 +30,9 @@ func dangling(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e end
 	refs := []reference{
 		{"spec.deployment.priorityClassName", "scheduling.k8s.io/v1", "PriorityClass", "", d.PriorityClassName},
 		{"spec.deployment.runtimeClassName", "node.k8s.io/v1", "RuntimeClass", "", d.RuntimeClassName},
+	}
+	if n := string(e.Spec.Cache.Name); n != "" && modern(req) {
+		refs = append(refs, reference{"spec.cache.name", v1alpha1.GroupVersion.String(), v1alpha1.KindAIMCache, e.Namespace, n})
 	}
 	if s := e.Spec.Security; s != nil && s.ServiceAccount != nil && !ptr.Deref(s.ServiceAccount.Create, false) && modern(req) {
 		refs = append(refs, reference{"spec.security.serviceAccount.name", "v1", "ServiceAccount", e.Namespace, s.ServiceAccount.Name})

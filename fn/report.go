@@ -101,7 +101,8 @@ func (r report) write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespons
 		case v1alpha1.ConditionRecipeSelected, v1alpha1.ConditionWorkloadReady, v1alpha1.ConditionServiceReady:
 			ready = ready && c.OK
 		case v1alpha1.ConditionCacheReady, v1alpha1.ConditionScalingReady, v1alpha1.ConditionRouteReady,
-			v1alpha1.ConditionMonitoringReady, v1alpha1.ConditionCanaryHealthy, v1alpha1.ConditionValid:
+			v1alpha1.ConditionMonitoringReady, v1alpha1.ConditionCanaryHealthy, v1alpha1.ConditionValid,
+			v1alpha1.ConditionModelsReady, v1alpha1.ConditionCleanupReady:
 		}
 		set := response.ConditionFalse
 		if c.OK {

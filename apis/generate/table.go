@@ -36,6 +36,10 @@ var composites = map[string]composite{
 		connectionSecretKeys: []string{"url", "model", "apiKey"},
 		defaultComposition:   "aimendpoints",
 	},
+	"apis/xaimcaches.yaml": {
+		claimKind:          v1alpha1.KindAIMCache,
+		defaultComposition: "aimcaches",
+	},
 	"apis/xaimrecipes.yaml": {
 		claimKind:          v1alpha1.KindAIMRecipe,
 		defaultComposition: "aimrecipes",

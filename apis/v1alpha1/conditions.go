@@ -105,6 +105,25 @@ const (
 	ReasonValidationFailed    ConditionReason = "ValidationFailed"
 )
 
+// Conditions of an AIMCache, beside CacheReady, which gates Ready there.
+const (
+	// ConditionModelsReady says whether all models that should be preloaded are.
+	ConditionModelsReady ConditionType = "ModelsReady"
+	// ConditionCleanupReady says what became of the last clean-up.
+	ConditionCleanupReady ConditionType = "CleanupReady"
+)
+
+// Reasons of caches, and of endpoints that use one.
+const (
+	ReasonPreloading    ConditionReason = "Preloading"
+	ReasonPreloaded     ConditionReason = "Preloaded"
+	ReasonPreloadFailed ConditionReason = "PreloadFailed"
+	ReasonScheduled     ConditionReason = "Scheduled"
+	ReasonInvalid       ConditionReason = "Invalid"
+	ReasonCacheNotFound ConditionReason = "CacheNotFound"
+	ReasonShortOfSpace  ConditionReason = "ShortOfSpace"
+)
+
 // A Phase summarises an AIMEndpoint in one word.
 // +kubebuilder:validation:Enum=Pending;Starting;Ready;Degraded;Failed
 type Phase string

@@ -17,4 +17,6 @@ const (
 	KindXAIMEndpoint = "XAIMEndpoint"
 	KindAIMRecipe    = "AIMRecipe"
 	KindXAIMRecipe   = "XAIMRecipe"
+	KindAIMCache     = "AIMCache"
+	KindXAIMCache    = "XAIMCache"
 )

@@ -344,8 +344,15 @@ type Service struct {
 // +kubebuilder:validation:MaxLength=4096
 type AnnotationValue string
 
-// A Cache keeps the model's weights on a volume of the endpoint's own.
+// A Cache keeps the model's weights on a volume: the endpoint's own, or one that
+// an AIMCache shares.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.name) || !has(self.enabled) || !self.enabled",message="must not be true when cache.name is set: the endpoint uses that AIMCache, and needs no volume of its own",fieldPath=".enabled"
 type Cache struct {
+	// Name of an AIMCache in the endpoint's namespace to use.
+	// +optional
+	Name ObjectName `json:"name,omitempty"`
+
 	// Enabled creates a volume <name>-cache for the weights.
 	// +optional
 	// +kubebuilder:default=false

@@ -66,11 +66,10 @@ func (e Endpoint) Plan(next v1alpha1.SelectedRecipe, before v1alpha1.AIMEndpoint
 		return Plan{Recipe: next}, nil
 	}
 
-	c, err := e.With(next)
+	c, err := e.asCanary(next, live)
 	if err != nil {
 		return Plan{}, err
 	}
-	c.canary = true
 	template := c.deployment(nil).Spec.Template.Annotations[annotationTemplate]
 	status := v1alpha1.CanaryStatus{Phase: v1alpha1.CanaryInProgress, Recipe: next, Template: template}
 	out := Plan{Recipe: *stable, Frozen: true, Canary: &next, Status: &status}
@@ -226,15 +225,30 @@ func describeChange(from, to v1alpha1.SelectedRecipe) string {
 }
 
 // Apply a plan: the endpoint as it runs, with its canary.
-func (e Endpoint) Apply(p Plan) (Endpoint, error) {
+func (e Endpoint) Apply(p Plan, live Live) (Endpoint, error) {
 	out, err := e.With(p.Recipe)
-	if err != nil || p.Canary == nil {
+	if err != nil {
 		return out, err
 	}
-	c, err := e.With(*p.Canary)
-	c.canary = true
+	out.offline = out.settleOffline(live.Deployment)
+	if p.Canary == nil {
+		return out, nil
+	}
+	c, err := e.asCanary(*p.Canary, live)
 	out.Canary = &c
 	return out, err
+}
+
+// asCanary is the endpoint as the canary of a recipe.
+func (e Endpoint) asCanary(r v1alpha1.SelectedRecipe, live Live) (Endpoint, error) {
+	c, err := e.With(r)
+	c.canary = true
+	if !c.shareable() {
+		// It may run on a node where the volume is not.
+		c.Shared = nil
+	}
+	c.offline = c.settleOffline(live.Canary)
+	return c, err
 }
 
 // CanarySelector of a canary's pods.

@@ -32,7 +32,7 @@ func toImage(image string) func(r *v1alpha1.SelectedRecipe) {
 // canaryDeployment of an endpoint that tries a recipe.
 func canaryDeployment(tb testing.TB, e Endpoint, next v1alpha1.SelectedRecipe, changes ...func(d *appsv1.Deployment)) *appsv1.Deployment {
 	tb.Helper()
-	e, err := e.Apply(Plan{Recipe: e.Recipe, Canary: &next})
+	e, err := e.Apply(Plan{Recipe: e.Recipe, Canary: &next}, Live{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -438,10 +438,10 @@ func TestPlanUnknown(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `knows no hardware "MI9000"`) {
 		t.Errorf("\nWhat cannot be tried should be an error.\nPlan(...): got %v", err)
 	}
-	if _, err := e.Apply(Plan{Recipe: e.Recipe, Canary: &next}); err == nil {
+	if _, err := e.Apply(Plan{Recipe: e.Recipe, Canary: &next}, Live{}); err == nil {
 		t.Errorf("\nWhat cannot be tried should be an error.\nApply(...): got none")
 	}
-	if _, err := e.Apply(Plan{Recipe: next}); err == nil {
+	if _, err := e.Apply(Plan{Recipe: next}, Live{}); err == nil {
 		t.Errorf("\nWhat cannot be run should be an error.\nApply(...): got none")
 	}
 }

@@ -88,7 +88,7 @@ func withCanary(tb testing.TB) func(e *Endpoint) {
 		next := e.Recipe
 		next.Snapshot = next.Snapshot.DeepCopy()
 		next.Snapshot.Image, next.Image = "vllm/vllm-openai-rocm:v0.23.0", "vllm/vllm-openai-rocm:v0.23.0"
-		out, err := e.Apply(Plan{Recipe: e.Recipe, Canary: &next})
+		out, err := e.Apply(Plan{Recipe: e.Recipe, Canary: &next}, Live{})
 		if err != nil {
 			tb.Fatal(err)
 		}

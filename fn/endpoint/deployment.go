@@ -59,7 +59,12 @@ func (e Endpoint) startupSeconds() int32 {
 	if w == 0 {
 		w = unknownWeightsGiB
 	}
-	return int32(min(maxStartup, max(minStartup, baseStartup+startupPerGiB*w))) //nolint:gosec // Bounded by maxStartup.
+	s := min(maxStartup, max(minStartup, baseStartup+startupPerGiB*w))
+	if e.offline {
+		// Nothing is downloaded.
+		s /= 2
+	}
+	return int32(s) //nolint:gosec // Bounded by maxStartup.
 }
 
 // deployment of the server, given the one that is live, if there is one.
@@ -275,11 +280,14 @@ func (e Endpoint) probe(period, failures int32) *corev1.Probe {
 func (e Endpoint) env() []corev1.EnvVar {
 	own := []corev1.EnvVar{
 		// Models, and what the engines compile for them, outlive the container.
-		{Name: "HF_HOME", Value: cachePath},
-		{Name: "TRITON_CACHE_DIR", Value: cachePath + "/triton"},
-		{Name: "XDG_CACHE_HOME", Value: cachePath + "/cache"},
+		{Name: "HF_HOME", Value: e.cacheMount()},
+		{Name: "TRITON_CACHE_DIR", Value: e.scratch() + "/triton"},
+		{Name: "XDG_CACHE_HOME", Value: e.scratch() + "/cache"},
 	}
-	if e.nonRoot() {
+	if e.offline {
+		own = append(own, corev1.EnvVar{Name: envOffline, Value: "1"})
+	}
+	if e.hasHome() {
 		own = append(own, corev1.EnvVar{Name: "HOME", Value: homePath})
 	}
 	if r := e.Spec.HFTokenSecretRef; r != nil {
@@ -354,14 +362,18 @@ func set(l corev1.ResourceList, name corev1.ResourceName, q v1alpha1.Quantity) {
 
 func (e Endpoint) volumes() []corev1.Volume {
 	cache := corev1.Volume{Name: volumeCache, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
-	if *e.Spec.Cache.Enabled && (!e.canary || e.shareable()) {
+	switch {
+	case e.canary && !e.shareable():
+	case e.Shared != nil:
+		cache.VolumeSource = corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: e.Shared.Claim, ReadOnly: e.offline}}
+	case *e.Spec.Cache.Enabled:
 		cache.VolumeSource = corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: e.TargetName(RoleCache)}}
 	}
 	vs := []corev1.Volume{cache, {Name: volumeSHM, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
 		Medium:    corev1.StorageMediumMemory,
 		SizeLimit: ptr.To(e.sharedMemory()),
 	}}}}
-	if e.nonRoot() {
+	if e.hasHome() {
 		vs = append(vs, corev1.Volume{Name: volumeHome, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 	}
 	return vs
@@ -369,12 +381,27 @@ func (e Endpoint) volumes() []corev1.Volume {
 
 // shareable says whether pods on other nodes can mount the cache, too.
 func (e Endpoint) shareable() bool {
+	if e.Shared != nil {
+		return e.Shared.Mode == corev1.ReadWriteMany
+	}
 	return e.Spec.Cache.AccessMode == string(corev1.ReadWriteMany)
 }
 
+// hasHome says whether the server has a folder of its own to write to: it must
+// if it cannot write to root's, or not to the cache.
+func (e Endpoint) hasHome() bool { return e.nonRoot() || e.offline }
+
+// scratch is where engines keep what they compile.
+func (e Endpoint) scratch() string {
+	if e.offline {
+		return homePath
+	}
+	return e.cacheMount()
+}
+
 func (e Endpoint) mounts() []corev1.VolumeMount {
-	ms := []corev1.VolumeMount{{Name: volumeCache, MountPath: cachePath}, {Name: volumeSHM, MountPath: "/dev/shm"}}
-	if e.nonRoot() {
+	ms := []corev1.VolumeMount{{Name: volumeCache, MountPath: e.cacheMount(), ReadOnly: e.offline}, {Name: volumeSHM, MountPath: "/dev/shm"}}
+	if e.hasHome() {
 		ms = append(ms, corev1.VolumeMount{Name: volumeHome, MountPath: homePath})
 	}
 	return ms
@@ -405,6 +432,9 @@ func (e Endpoint) podSecurityContext() *corev1.PodSecurityContext {
 	out := &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}
 	for _, g := range s.SupplementalGroups {
 		out.SupplementalGroups = append(out.SupplementalGroups, int64(g))
+	}
+	if e.Shared != nil && !e.offline && !slices.Contains(out.SupplementalGroups, CacheGroup) {
+		out.SupplementalGroups = append(out.SupplementalGroups, CacheGroup)
 	}
 	slices.Sort(out.SupplementalGroups)
 	if c := s.PodSecurityContext; c != nil {

@@ -215,11 +215,16 @@ type Endpoint struct {
 	Accelerator gpu.Accelerator
 	Engine      engine.Engine
 	Platform    Platform
+	// Shared cache that the endpoint uses; nil if it uses none.
+	Shared *Shared
 	// Canary of a change; nil if there is none.
 	Canary *Endpoint
 
 	// canary says that this is one.
 	canary bool
+	// offline servers ask nobody for a model that is in a shared cache. They only
+	// read there.
+	offline bool
 }
 
 // Longest base name: with the longest suffix of a Service it is still a DNS
@@ -434,13 +439,8 @@ func (e Endpoint) Selector(live Live) map[string]string {
 // GrowingClass is the storage class of a volume that should grow; empty if
 // none should.
 func (e Endpoint) GrowingClass(live Live) string {
-	if !*e.Spec.Cache.Enabled || live.Cache == nil || live.Cache.Status.Phase != corev1.ClaimBound {
-		// One that is not bound cannot change at all.
+	if !*e.Spec.Cache.Enabled {
 		return ""
 	}
-	have, want := live.Cache.Spec.Resources.Requests[corev1.ResourceStorage], e.CacheSize()
-	if want.Cmp(have) <= 0 {
-		return ""
-	}
-	return ptr.Deref(live.Cache.Spec.StorageClassName, "")
+	return e.volume().GrowingClass(live.Cache)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 	"github.com/aim-engine/function-aim/fn/engine"
+	"github.com/aim-engine/function-aim/fn/volume"
 )
 
 // Render the manifests of an endpoint, given what is live.
@@ -24,7 +25,7 @@ func (e Endpoint) Render(live Live) ([]Manifest, error) {
 	}
 	add(ptr.Deref(e.serviceAccount().Create, false), RoleServiceAccount, func() runtime.Object { return e.account() })
 	if *e.Spec.Cache.Enabled {
-		ms = append(ms, Manifest{Role: RoleCache, Object: e.cache(live), Retain: *e.Spec.Cache.Retain})
+		ms = append(ms, Manifest{Role: RoleCache, Object: e.volume().Claim(live.Cache, live.CacheExpandable), Retain: *e.Spec.Cache.Retain})
 	}
 	ms = append(ms, e.Workload(live))
 	// The Deployment's own manifest never has replicas: provider-kubernetes
@@ -112,29 +113,14 @@ func (e Endpoint) config() *corev1.ConfigMap {
 	return cm
 }
 
-// cache is the endpoint's own volume. What cannot change once it exists is
-// rendered as it is live: a manifest that the API server refuses could not even
-// be deleted.
-func (e Endpoint) cache(live Live) *corev1.PersistentVolumeClaim {
-	c := e.Spec.Cache
-	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: e.meta(RoleCache), Spec: corev1.PersistentVolumeClaimSpec{
-		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.PersistentVolumeAccessMode(c.AccessMode)},
-		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: e.CacheSize()}},
-	}}
-	if class := e.storageClass(); class != "" {
-		pvc.Spec.StorageClassName = &class
+// volume of the endpoint's own cache.
+func (e Endpoint) volume() volume.Wish {
+	return volume.Wish{
+		Meta: e.meta(RoleCache), Field: "cache",
+		Class: e.storageClass(), AskedClass: e.Spec.Cache.StorageClass,
+		Mode: corev1.PersistentVolumeAccessMode(e.Spec.Cache.AccessMode),
+		Size: e.CacheSize(), AskedSize: e.Spec.Cache.Size != "",
 	}
-	if l := live.Cache; l != nil {
-		pvc.Spec.AccessModes = l.Spec.AccessModes
-		pvc.Spec.StorageClassName = l.Spec.StorageClassName
-		have, want := l.Spec.Resources.Requests[corev1.ResourceStorage], pvc.Spec.Resources.Requests[corev1.ResourceStorage]
-		grows := want.Cmp(have) > 0 && live.CacheExpandable && l.Status.Phase == corev1.ClaimBound
-		if !grows {
-			pvc.Spec.Resources.Requests[corev1.ResourceStorage] = have
-		}
-	}
-	pvc.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))
-	return pvc
 }
 
 func (e Endpoint) storageClass() string {

@@ -401,7 +401,7 @@ func TestRenderCache(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			before := manifests(t, []Manifest{{Object: live(tc.live.Cache)}})
-			pvc := chat(t, tc.spec).cache(tc.live)
+			pvc := chat(t, tc.spec).volume().Claim(tc.live.Cache, tc.live.CacheExpandable)
 			size := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
 			got := want{Class: ptr.Deref(pvc.Spec.StorageClassName, ""), Mode: pvc.Spec.AccessModes[0], Size: size.String()}
 			if diff := cmp.Diff(tc.want, got); diff != "" {

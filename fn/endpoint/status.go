@@ -209,6 +209,9 @@ func (e Endpoint) serviceReady(live Live) Condition {
 
 func (e Endpoint) cacheReady(live Live) Condition {
 	c := Condition{Type: v1alpha1.ConditionCacheReady}
+	if e.Shared != nil {
+		return e.sharedReady()
+	}
 	if !*e.Spec.Cache.Enabled {
 		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonDisabled, "cache.enabled is false: each pod downloads the model"
 		return c
@@ -216,37 +219,8 @@ func (e Endpoint) cacheReady(live Live) Condition {
 	if live.refusedBy(&c, RoleCache) {
 		return c
 	}
-	unbound := fmt.Sprintf("the PersistentVolumeClaim %s is not bound yet; with some storage classes that waits for a pod", e.TargetName(RoleCache))
-	pvc := live.Cache
-	if pvc == nil {
-		c.Reason, c.Message = v1alpha1.ReasonWaitingForConsumer, unbound
-		return c
-	}
-	// The platform's default may have changed since; nobody asked for that.
-	if class, want := ptr.Deref(pvc.Spec.StorageClassName, ""), e.Spec.Cache.StorageClass; want != "" && class != want {
-		c.Reason = v1alpha1.ReasonStorageClassImmutable
-		c.Message = fmt.Sprintf("cache.storageClass cannot change from %q to %q; delete the PersistentVolumeClaim %s to start an empty cache of that class", class, want, pvc.Name)
-		return c
-	}
-	if mode := e.Spec.Cache.AccessMode; len(pvc.Spec.AccessModes) > 0 && string(pvc.Spec.AccessModes[0]) != mode {
-		c.Reason = v1alpha1.ReasonStorageClassImmutable
-		c.Message = fmt.Sprintf("cache.accessMode cannot change from %s to %s; delete the PersistentVolumeClaim %s to start an empty cache with that mode", pvc.Spec.AccessModes[0], mode, pvc.Name)
-		return c
-	}
-	have, want := pvc.Spec.Resources.Requests[corev1.ResourceStorage], e.CacheSize()
-	// A size that nobody asked for need not be told of.
-	if asked := e.Spec.Cache.Size != ""; asked && want.Cmp(have) < 0 {
-		c.Reason, c.Message = v1alpha1.ReasonShrinkIgnored, fmt.Sprintf("a volume cannot shrink: it stays at %s, cache.size says %s", have.String(), want.String())
-		return c
-	} else if asked && want.Cmp(have) > 0 && !live.CacheExpandable {
-		c.Reason, c.Message = v1alpha1.ReasonExpansionNotSupported, fmt.Sprintf("the storage class %q does not allow volumes to grow: it stays at %s, cache.size says %s", ptr.Deref(pvc.Spec.StorageClassName, ""), have.String(), want.String())
-		return c
-	}
-	if pvc.Status.Phase == corev1.ClaimBound {
-		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonBound, fmt.Sprintf("the volume %s of %s is bound", pvc.Name, have.String())
-		return c
-	}
-	c.Reason, c.Message = v1alpha1.ReasonWaitingForConsumer, unbound
+	st := e.volume().State(live.Cache, live.CacheExpandable, !live.Remote)
+	c.OK, c.Reason, c.Message = st.OK, st.Reason, st.Message
 	return c
 }
 
@@ -305,6 +279,8 @@ func Phase(conditions []Condition, live Live, composed bool) v1alpha1.Phase {
 		case v1alpha1.ConditionCacheReady, v1alpha1.ConditionScalingReady, v1alpha1.ConditionValid:
 			// These gate nothing, but an object that cannot be applied does.
 			gated = gated && c.Reason != v1alpha1.ReasonApplyFailed
+		case v1alpha1.ConditionModelsReady, v1alpha1.ConditionCleanupReady:
+			// Only caches have these.
 		}
 		switch c.Reason { //nolint:exhaustive // The others pass by themselves.
 		case v1alpha1.ReasonImagePullFailed, v1alpha1.ReasonModelDownloadFailed, v1alpha1.ReasonOutOfMemory, v1alpha1.ReasonCrashLooping,

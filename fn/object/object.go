@@ -83,11 +83,16 @@ type Object struct {
 	Name string
 	// Labels of the Object, by which it is found.
 	Labels map[string]string
+	// Annotations of the Object.
+	Annotations map[string]string
 	// ProviderConfig through which the target is reached.
 	ProviderConfig string
 	// PollInterval is how often the provider should look at a target that is
 	// ready; as often as at others if it is empty.
 	PollInterval string
+	// Watch says that changes of the target should reach the Object at once,
+	// though its kind is not one of those that always do.
+	Watch bool
 	// Policy for the target.
 	Policy Policy
 	// Manifest of the target.
@@ -125,7 +130,7 @@ func (o Object) Struct() (*structpb.Struct, error) {
 		"forProvider":       map[string]any{"manifest": m},
 		"readiness":         readiness(gvk, o.Policy),
 	}
-	if watched(gvk) && (o.Policy == PolicyOwn || o.Policy == PolicyRetain) {
+	if (o.Watch || watched(gvk)) && (o.Policy == PolicyOwn || o.Policy == PolicyRetain) {
 		spec["watch"] = true
 	}
 	if p := o.Policy.managementPolicies(); p != nil {
@@ -143,6 +148,9 @@ func (o Object) Struct() (*structpb.Struct, error) {
 	annotations := map[string]any{annotationExternalName: targetName(m)}
 	if o.PollInterval != "" {
 		annotations[annotationPollInterval] = o.PollInterval
+	}
+	for k, v := range o.Annotations {
+		annotations[k] = v
 	}
 	meta := map[string]any{"annotations": annotations}
 	if o.Name != "" {
@@ -252,8 +260,8 @@ func Keep(o *structpb.Struct) *structpb.Struct {
 	meta := f["metadata"].GetStructValue().GetFields()
 	kept := &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	annotations := &structpb.Struct{Fields: map[string]*structpb.Value{}}
-	for _, k := range []string{annotationExternalName, annotationPollInterval} {
-		if v, ok := meta["annotations"].GetStructValue().GetFields()[k]; ok {
+	for k, v := range meta["annotations"].GetStructValue().GetFields() {
+		if k == annotationExternalName || k == annotationPollInterval || strings.HasPrefix(k, labelPrefix) {
 			annotations.Fields[k] = v
 		}
 	}

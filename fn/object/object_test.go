@@ -188,6 +188,23 @@ func TestStruct(t *testing.T) {
 				},
 			},
 		},
+		"WatchedOnDemand": {
+			reason: "What others write to a target should reach the Object at once where that is asked for.",
+			object: Object{Generation: GenerationCluster, ProviderConfig: "default", Watch: true, Annotations: map[string]string{"aim.engine.amd.com/uses-model": "a/b"}, Manifest: configMap()},
+			want: map[string]any{
+				"apiVersion": "kubernetes.crossplane.io/v1alpha2",
+				"kind":       "Object",
+				"metadata":   map[string]any{"annotations": map[string]any{"crossplane.io/external-name": "n", "aim.engine.amd.com/uses-model": "a/b"}},
+				"spec": map[string]any{
+					"providerConfigRef": map[string]any{"name": "default"},
+					"readiness":         map[string]any{"policy": "SuccessfulCreate"},
+					"watch":             true,
+					"forProvider": map[string]any{"manifest": map[string]any{
+						"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": map[string]any{"k": "v"},
+					}},
+				},
+			},
+		},
 		"PollInterval": {
 			reason: "What nobody tells of should be looked at more often.",
 			object: Object{Generation: GenerationCluster, ProviderConfig: "remote", PollInterval: "1m", Labels: map[string]string{"a": "b"}, Manifest: configMap()},
@@ -527,6 +544,14 @@ func TestKeep(t *testing.T) {
 					"labels":      map[string]any{"aim.engine.amd.com/uses-recipe": "r"},
 					"annotations": map[string]any{"crossplane.io/external-name": "target", "crossplane.io/poll-interval": "1m"},
 				},
+			},
+		},
+		"Annotated": {
+			reason:   "So should our annotations: caches keep the model that they name.",
+			metadata: map[string]any{"annotations": map[string]any{"aim.engine.amd.com/uses-model": "a/b", "other": "a"}},
+			want: map[string]any{
+				"apiVersion": "kubernetes.crossplane.io/v1alpha2", "kind": "Object", "spec": spec,
+				"metadata": map[string]any{"annotations": map[string]any{"aim.engine.amd.com/uses-model": "a/b"}},
 			},
 		},
 		"NoExternalName": {

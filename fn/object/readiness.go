@@ -12,6 +12,7 @@ const (
 	celDeployment = `has(object.status.observedGeneration) && object.status.observedGeneration >= object.metadata.generation && has(object.status.availableReplicas) && object.status.availableReplicas > 0 && has(object.status.conditions) && object.status.conditions.exists(c, c.type == "Available" && c.status == "True")`
 	celPVC        = `has(object.status.phase) && object.status.phase == "Bound"`
 	celService    = `object.spec.type != "LoadBalancer" || (has(object.status.loadBalancer.ingress) && size(object.status.loadBalancer.ingress) > 0)`
+	celJob        = `has(object.status.conditions) && object.status.conditions.exists(c, c.type == "Complete" && c.status == "True")`
 	celIngress    = `has(object.status) && has(object.status.loadBalancer) && has(object.status.loadBalancer.ingress) && size(object.status.loadBalancer.ingress) > 0`
 	celRoute      = `has(object.status) && has(object.status.parents) && object.status.parents.exists(p, has(p.conditions) && p.conditions.exists(c, c.type == "Accepted" && c.status == "True"))`
 	celReady      = `has(object.status) && has(object.status.conditions) && object.status.conditions.exists(c, c.type == "Ready" && c.status == "True")`
@@ -39,6 +40,8 @@ func query(gk schema.GroupKind) string {
 		return celService
 	case schema.GroupKind{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}:
 		return celHPA
+	case schema.GroupKind{Group: "batch", Kind: "Job"}:
+		return celJob
 	case schema.GroupKind{Group: "networking.k8s.io", Kind: "Ingress"}:
 		return celIngress
 	case schema.GroupKind{Group: "gateway.networking.k8s.io", Kind: "HTTPRoute"}:
@@ -53,7 +56,7 @@ func query(gk schema.GroupKind) string {
 // The status of other kinds changes too often for that, or never.
 func watched(gvk schema.GroupVersionKind) bool {
 	switch gvk.GroupKind() {
-	case schema.GroupKind{Group: "apps", Kind: "Deployment"}, schema.GroupKind{Kind: "PersistentVolumeClaim"}:
+	case schema.GroupKind{Group: "apps", Kind: "Deployment"}, schema.GroupKind{Group: "batch", Kind: "Job"}, schema.GroupKind{Kind: "PersistentVolumeClaim"}:
 		return true
 	}
 	return false

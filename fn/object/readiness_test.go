@@ -106,6 +106,27 @@ func TestReadinessQueries(t *testing.T) {
 			query:  celPVC,
 			object: `{status: {}}`,
 		},
+		"JobComplete": {
+			reason: "A Job that is through should be ready.",
+			query:  celJob,
+			object: `{status: {conditions: [{type: SuccessCriteriaMet, status: "True"}, {type: Complete, status: "True"}]}}`,
+			want:   want{Ready: true},
+		},
+		"JobFailed": {
+			reason: "A Job that failed should not be ready.",
+			query:  celJob,
+			object: `{status: {conditions: [{type: FailureTarget, status: "True"}, {type: Failed, status: "True"}]}}`,
+		},
+		"JobSuspended": {
+			reason: "Nor one that waits.",
+			query:  celJob,
+			object: `{status: {conditions: [{type: Suspended, status: "True"}]}}`,
+		},
+		"JobRunning": {
+			reason: "Nor one that runs.",
+			query:  celJob,
+			object: `{status: {active: 1}}`,
+		},
 		"ServiceClusterIP": {
 			reason: "A Service without a load balancer should be ready.",
 			query:  celService,

@@ -56,6 +56,11 @@ type Input struct {
 	// +optional
 	Images []EngineImage `json:"images,omitempty"`
 
+	// AgentImage is the image of function-aim, whose agent fills and cleans the
+	// caches of models. The package of the function is one.
+	// +optional
+	AgentImage string `json:"agentImage,omitempty"`
+
 	// StorageClass of caches that name none.
 	// +optional
 	StorageClass string `json:"storageClass,omitempty"`

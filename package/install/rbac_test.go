@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/aim-engine/function-aim/fn/cache"
 	"github.com/aim-engine/function-aim/fn/endpoint"
 )
 
@@ -21,7 +22,7 @@ import (
 func TestProviderRole(t *testing.T) {
 	role := &rbacv1.ClusterRole{}
 	decode(t, "provider-rbac.yaml", role, &rbacv1.ClusterRoleBinding{})
-	composed := append(endpoint.Kinds(),
+	composed := append(slices.Concat(endpoint.Kinds(), cache.Kinds()),
 		schema.GroupVersionKind{Group: "protection.crossplane.io", Version: "v1beta1", Kind: "Usage"},
 		schema.GroupVersionKind{Group: "protection.crossplane.io", Version: "v1beta1", Kind: "ClusterUsage"})
 	want := grants(composed, "create", "delete", "get", "list", "patch", "update", "watch")
@@ -35,7 +36,7 @@ func TestProviderRole(t *testing.T) {
 func TestCrossplaneRole(t *testing.T) {
 	role := &rbacv1.ClusterRole{}
 	decode(t, "crossplane-rbac.yaml", role)
-	required := append(endpoint.Kinds(),
+	required := append(slices.Concat(endpoint.Kinds(), cache.Kinds()),
 		corev1.SchemeGroupVersion.WithKind("Pod"),
 		storagev1.SchemeGroupVersion.WithKind("StorageClass"),
 		schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"},

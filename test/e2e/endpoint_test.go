@@ -64,6 +64,7 @@ func TestEndpoint(t *testing.T) {
 			{"TooFewGPUs", testTooFewGPUs},
 			{"SGLang", testSGLang},
 			{"Secured", testSecured},
+			{"Cache", testCache},
 		} {
 			t.Run(tc.name, func(t *testing.T) {
 				t.Parallel()

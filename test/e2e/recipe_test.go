@@ -450,7 +450,7 @@ func testManyRecipes(t *testing.T, cp *controlplane.ControlPlane) {
 	c.apply(endpoint("llm", "{model: {id: "+c.model()+"}}"))
 	c.runs("llm", "mine")
 
-	n := 100
+	n := 60
 	if v := os.Getenv("AIM_E2E_RECIPES"); v != "" {
 		var err error
 		if n, err = strconv.Atoi(v); err != nil || n < 51 || n > 999 {

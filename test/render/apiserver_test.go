@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/utils/ptr"
 
+	"github.com/aim-engine/function-aim/fn/cache"
 	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/recipe"
 	"github.com/aim-engine/function-aim/test/controlplane"
@@ -79,9 +80,18 @@ func TestManifests(t *testing.T) {
 		}
 	})
 
+	t.Run("Caches", func(t *testing.T) {
+		for name, c := range caches() {
+			t.Run(name, func(t *testing.T) {
+				s.restricts(t, c.Namespace)
+				s.takes(t, manifestsOf(t, c))
+			})
+		}
+	})
+
 	// What no test renders, no test has tried.
 	want := map[schema.GroupVersionKind]bool{}
-	for _, k := range endpoint.Kinds() {
+	for _, k := range slices.Concat(endpoint.Kinds(), cache.Kinds()) {
 		want[k] = true
 	}
 	if diff := cmp.Diff(want, s.seen, cmpopts.EquateEmpty()); diff != "" {

@@ -102,6 +102,8 @@ func (s server) resource(t *testing.T, u *unstructured.Unstructured) dynamic.Res
 	t.Helper()
 
 	gvr := u.GroupVersionKind().GroupVersion().WithResource(map[string]string{
+		"AIMCache":     "aimcaches",
+		"XAIMCache":    "xaimcaches",
 		"AIMEndpoint":  "aimendpoints",
 		"XAIMEndpoint": "xaimendpoints",
 		"AIMRecipe":    "aimrecipes",
@@ -156,6 +158,11 @@ var kinds = map[string]struct {
 		kinds:    []string{v1alpha1.KindAIMEndpoint, v1alpha1.KindXAIMEndpoint},
 		accepted: accepted(), rejected: rejected(), minimal: "model: {id: Qwen/Qwen3-32B}", status: new(fullStatus()),
 		typed: func() any { return &v1alpha1.AIMEndpoint{} },
+	},
+	"AIMCache": {
+		kinds:    []string{v1alpha1.KindAIMCache, v1alpha1.KindXAIMCache},
+		accepted: acceptedCaches(), rejected: rejectedCaches(), minimal: minimalCache, status: new(fullCacheStatus()),
+		typed: func() any { return &v1alpha1.AIMCache{} },
 	},
 	"AIMRecipe": {
 		kinds:    []string{v1alpha1.KindAIMRecipe, v1alpha1.KindXAIMRecipe},

@@ -46,7 +46,11 @@ func TestCompositions(t *testing.T) {
 	recipes := want("aimrecipes", "XAIMRecipe")
 	// A recipe has nothing to connect to.
 	recipes.Spec.WriteConnectionSecretsToNamespace = nil
+	// Nor has a cache.
+	caches := want("aimcaches", "XAIMCache")
+	caches.Spec.WriteConnectionSecretsToNamespace = nil
 	cases := map[string]*xpv1.Composition{
+		"aimcache.yaml":    caches,
 		"aimendpoint.yaml": want("aimendpoints", "XAIMEndpoint"),
 		"aimrecipe.yaml":   recipes,
 	}

@@ -142,6 +142,11 @@ func TestColumns(t *testing.T) {
 			kind:   "AIMRecipe",
 			want:   []string{"MODEL", "HARDWARE", "PRECISION", "BACKEND", "PHASE", "ENDPOINTS", "SYNCED", "READY", "CONNECTION-SECRET", "AGE"},
 		},
+		"Cache": {
+			reason: "A cache shows how it is, and how full.",
+			kind:   "AIMCache",
+			want:   []string{"PHASE", "REASON", "MODELS", "USED", "SIZE", "SYNCED", "READY", "CONNECTION-SECRET", "AGE"},
+		},
 	}
 
 	for name, tc := range cases {
@@ -188,6 +193,14 @@ func TestNames(t *testing.T) {
 				ShortNames: []string{"aimrecipe"}, Categories: []string{"aim", "claim"},
 			},
 		},
+		"Cache": {
+			reason: "And those of caches.",
+			kind:   "AIMCache",
+			want: extv1.CustomResourceDefinitionNames{
+				Kind: "AIMCache", Plural: "aimcaches", Singular: "aimcache",
+				ShortNames: []string{"aimcache"}, Categories: []string{"aim", "claim"},
+			},
+		},
 	}
 
 	for name, tc := range cases {
@@ -205,6 +218,39 @@ func TestCompatibleFields(t *testing.T) {
 	// Fields by kind, path and type. Those of features that come later are
 	// added with them: monitoring, deployment, and security.serviceAccount.
 	cases := map[string]map[string]string{
+		"AIMCache": {
+			"spec.storage.storageClass":          "string",
+			"spec.storage.size":                  "string",
+			"spec.storage.accessMode":            "string",
+			"spec.storage.mountPath":             "string",
+			"spec.models[].id":                   "string",
+			"spec.models[].priority":             "string",
+			"spec.models[].retention":            "string",
+			"spec.models[].maxSize":              "string",
+			"spec.models[].preload":              "boolean",
+			"spec.cleanup.enabled":               "boolean",
+			"spec.cleanup.schedule":              "string",
+			"spec.cleanup.maxAge":                "string",
+			"spec.cleanup.minFreeSpace":          "string",
+			"spec.cleanup.strategy":              "string",
+			"status.phase":                       "string",
+			"status.storage.totalSize":           "string",
+			"status.storage.usedSize":            "string",
+			"status.storage.availableSize":       "string",
+			"status.storage.usagePercentage":     "integer",
+			"status.storage.pvcName":             "string",
+			"status.storage.pvcPhase":            "string",
+			"status.cachedModels[].id":           "string",
+			"status.cachedModels[].size":         "string",
+			"status.cachedModels[].cachedAt":     "string",
+			"status.cachedModels[].lastAccessed": "string",
+			"status.cachedModels[].accessCount":  "integer",
+			"status.cachedModels[].status":       "string",
+			"status.usage.totalModels":           "integer",
+			"status.usage.activeModels":          "integer",
+			"status.usage.lastCleanup":           "string",
+			"status.usage.nextCleanup":           "string",
+		},
 		"AIMRecipe": {
 			"spec.modelId":        "string",
 			"spec.hardware":       "string",
@@ -304,6 +350,9 @@ func TestCompatibleValues(t *testing.T) {
 		"Service":    {kind: "AIMEndpoint", path: "spec.service.type", want: []string{"ClusterIP", "NodePort", "LoadBalancer"}},
 		"PullPolicy": {kind: "AIMEndpoint", path: "spec.image.pullPolicy", want: []string{"Always", "IfNotPresent", "Never"}},
 		"Hardware":   {kind: "AIMRecipe", path: "spec.hardware", want: []string{"MI300X", "MI325X", "MI355X", "MI350X", "MI250", "MI210"}},
+		"Priority":   {kind: "AIMCache", path: "spec.models[].priority", want: []string{"high", "medium", "low"}},
+		"Strategy":   {kind: "AIMCache", path: "spec.cleanup.strategy", want: []string{"lru", "lfu", "fifo", "size"}},
+		"CachePhase": {kind: "AIMCache", path: "status.phase", want: []string{"Pending", "Preloading", "Ready", "Degraded", "Failed"}},
 		"Phase":      {kind: "AIMEndpoint", path: "status.phase", want: []string{"Pending", "Starting", "Ready", "Degraded", "Failed"}},
 	}
 

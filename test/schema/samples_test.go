@@ -80,6 +80,17 @@ cache: {enabled: true, storageClass: local-path, size: 50Gi, accessMode: ReadWri
 image: {repository: "localhost:5000/aim-vllm", tag: latest, pullPolicy: IfNotPresent}
 `,
 		},
+		"SharedCache": {
+			reason: "An endpoint may use an AIMCache instead of a volume of its own.",
+			spec: `
+model: {id: Qwen/Qwen3-32B}
+cache: {name: models}
+`,
+			want: `
+model: {id: Qwen/Qwen3-32B}
+cache: {name: models, enabled: false, accessMode: ReadWriteOnce, retain: true}
+`,
+		},
 		"Full": {
 			reason: "Every field may be set at once.",
 			spec:   full,
@@ -440,6 +451,16 @@ func rejected() map[string]rejectedSample {
 			reason: "A volume has a size.",
 			spec:   with(`cache: {enabled: true, size: "0"}`),
 			want:   []string{`spec.cache.size: Invalid value: "0": must be at least 1Mi: give a unit, such as 100Gi`},
+		},
+		"CacheOfTwo": {
+			reason: "An endpoint has one cache.",
+			spec:   with(`cache: {name: models, enabled: true}`),
+			want:   []string{`spec.cache.enabled: Invalid value: must not be true when cache.name is set: the endpoint uses that AIMCache, and needs no volume of its own`},
+		},
+		"CacheName": {
+			reason: "No AIMCache can have such a name.",
+			spec:   with(`cache: {name: My_Models}`),
+			want:   []string{`spec.cache.name: Invalid value: "My_Models": ` + object},
 		},
 		"StorageClassName": {
 			reason: "No StorageClass can have such a name.",

@@ -1,0 +1,183 @@
+package volume
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/aim-engine/function-aim/apis/v1alpha1"
+)
+
+// wish for a volume of 50Gi of the class fast.
+func wish(changes ...func(w *Wish)) Wish {
+	w := Wish{
+		Meta:  metav1.ObjectMeta{Name: "models-storage", Namespace: "team-a", Labels: map[string]string{"a": "b"}},
+		Class: "fast", AskedClass: "fast", Mode: corev1.ReadWriteOnce, Size: resource.MustParse("50Gi"), AskedSize: true, Field: "storage",
+	}
+	for _, change := range changes {
+		change(&w)
+	}
+	return w
+}
+
+func sized(s string) func(w *Wish) { return func(w *Wish) { w.Size = resource.MustParse(s) } }
+func ofClass(class, asked string) func(w *Wish) {
+	return func(w *Wish) { w.Class, w.AskedClass = class, asked }
+}
+func shared(w *Wish)      { w.Mode = corev1.ReadWriteMany }
+func unaskedSize(w *Wish) { w.AskedSize = false }
+
+// live volume of 50Gi of the class fast, which is bound.
+func live(changes ...func(c *corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
+	class := "fast"
+	c := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: "models-storage", Namespace: "team-a", UID: "0d9a3c1e"},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, StorageClassName: &class, VolumeName: "pv-1",
+			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("50Gi")}},
+		},
+		Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound},
+	}
+	for _, change := range changes {
+		change(c)
+	}
+	return c
+}
+
+func pending(c *corev1.PersistentVolumeClaim)   { c.Status.Phase = corev1.ClaimPending }
+func classless(c *corev1.PersistentVolumeClaim) { c.Spec.StorageClassName = nil }
+
+// TestWish is about all that follows from one wish and one live claim: what is
+// applied, what is asked for, and what is told.
+func TestWish(t *testing.T) {
+	type want struct {
+		// Class, Mode and Size that are applied.
+		Class, Mode, Size string
+		// Growing is the class that is asked whether it allows growth.
+		Growing string
+		State   State
+	}
+	bound := State{OK: true, Reason: v1alpha1.ReasonBound, Message: "the volume models-storage of 50Gi is bound"}
+	unbound := State{Reason: v1alpha1.ReasonWaitingForConsumer, Message: "the PersistentVolumeClaim models-storage is not bound yet; with some storage classes that waits for a pod"}
+	asLive := want{Class: "fast", Mode: "ReadWriteOnce", Size: "50Gi", State: bound}
+	with := func(change func(w *want)) want {
+		w := asLive
+		change(&w)
+		return w
+	}
+	cases := map[string]struct {
+		reason            string
+		wish              Wish
+		live              *corev1.PersistentVolumeClaim
+		expandable, known bool
+		want              want
+	}{
+		"New": {
+			reason: "What the user wants should be asked for.",
+			wish:   wish(shared), known: true,
+			want: want{Class: "fast", Mode: "ReadWriteMany", Size: "50Gi", State: unbound},
+		},
+		"NewWithoutClass": {
+			reason: "The cluster's default class is asked for by naming none.",
+			wish:   wish(ofClass("", "")), known: true,
+			want: want{Mode: "ReadWriteOnce", Size: "50Gi", State: unbound},
+		},
+		"Bound": {
+			reason: "What is as it should be stays so.",
+			wish:   wish(), live: live(), known: true,
+			want: asLive,
+		},
+		"Pending": {
+			reason: "A claim that waits for a pod should be told of.",
+			wish:   wish(), live: live(pending), known: true,
+			want: with(func(w *want) { w.State = unbound }),
+		},
+		"Shrinks": {
+			reason: "A volume cannot shrink, and the API server would refuse to try.",
+			wish:   wish(sized("10Gi")), live: live(), expandable: true, known: true,
+			want: with(func(w *want) {
+				w.State = State{Reason: v1alpha1.ReasonShrinkIgnored, Message: "a volume cannot shrink: it stays at 50Gi, storage.size says 10Gi"}
+			}),
+		},
+		"ShrinksUnasked": {
+			reason: "A size that nobody asked for should not be told of.",
+			wish:   wish(sized("10Gi"), unaskedSize), live: live(), known: true,
+			want: asLive,
+		},
+		"Grows": {
+			reason: "A volume should grow where its class allows it.",
+			wish:   wish(sized("80Gi")), live: live(), expandable: true, known: true,
+			want: with(func(w *want) { w.Size, w.Growing = "80Gi", "fast" }),
+		},
+		"GrowsNot": {
+			reason: "A volume stays as it is where its class does not allow it to grow.",
+			wish:   wish(sized("80Gi")), live: live(), known: true,
+			want: with(func(w *want) {
+				w.Growing = "fast"
+				w.State = State{Reason: v1alpha1.ReasonExpansionNotSupported, Message: `the storage class "fast" does not allow volumes to grow: it stays at 50Gi, storage.size says 80Gi`}
+			}),
+		},
+		"GrowsUnknown": {
+			reason: "Where nobody knows the class, a volume should stay as it is, and nothing should be claimed of the class.",
+			wish:   wish(sized("80Gi")), live: live(),
+			want: with(func(w *want) {
+				w.Growing = "fast"
+				w.State = State{Reason: v1alpha1.ReasonExpansionNotSupported, Message: `it is not known whether the storage class "fast" allows volumes to grow: it stays at 50Gi, storage.size says 80Gi`}
+			}),
+		},
+		"GrowsUnbound": {
+			reason: "A claim that is not bound cannot change at all, whatever its class says.",
+			wish:   wish(sized("80Gi")), live: live(pending), expandable: true, known: true,
+			want: with(func(w *want) { w.State = unbound }),
+		},
+		"GrowsWithoutClass": {
+			reason: "A volume without a class cannot grow.",
+			wish:   wish(ofClass("", ""), sized("80Gi")), live: live(classless), known: true,
+			want: want{Mode: "ReadWriteOnce", Size: "50Gi", State: State{
+				Reason: v1alpha1.ReasonExpansionNotSupported, Message: `the storage class "" does not allow volumes to grow: it stays at 50Gi, storage.size says 80Gi`,
+			}},
+		},
+		"Class": {
+			reason: "A class cannot change, and a manifest with another one could not even be deleted.",
+			wish:   wish(ofClass("slow", "slow")), live: live(), known: true,
+			want: with(func(w *want) {
+				w.State = State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: `storage.storageClass cannot change from "fast" to "slow"; delete the PersistentVolumeClaim models-storage to start an empty cache of that class`}
+			}),
+		},
+		"ClassOfPlatform": {
+			reason: "That the platform's default changed is nothing to tell a user of.",
+			wish:   wish(ofClass("slow", "")), live: live(), known: true,
+			want: asLive,
+		},
+		"Mode": {
+			reason: "Nor can a mode change.",
+			wish:   wish(shared), live: live(), known: true,
+			want: with(func(w *want) {
+				w.State = State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: "storage.accessMode cannot change from ReadWriteOnce to ReadWriteMany; delete the PersistentVolumeClaim models-storage to start an empty cache with that mode"}
+			}),
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			before := tc.live.DeepCopy()
+			c := tc.wish.Claim(tc.live, tc.expandable)
+			size := c.Spec.Resources.Requests[corev1.ResourceStorage]
+			got := want{Mode: string(c.Spec.AccessModes[0]), Size: size.String(), Growing: tc.wish.GrowingClass(tc.live), State: tc.wish.State(tc.live, tc.expandable, tc.known)}
+			if c.Spec.StorageClassName != nil {
+				got.Class = *c.Spec.StorageClassName
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(tc.wish.Meta, c.ObjectMeta); diff != "" {
+				t.Errorf("\nWhat a claim is called should not depend on what is live: -want, +got:\n%s", diff)
+			}
+			if diff := cmp.Diff(before, tc.live); diff != "" {
+				t.Errorf("\nWhat is live should not be changed: -before, +after:\n%s", diff)
+			}
+		})
+	}
+}
