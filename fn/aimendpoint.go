@@ -55,10 +55,10 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 		return r.write(req, rsp, xr)
 	}
 
-	if err := lookAround(req, rsp, e, before, objects, xr.objects(), place, &live); err != nil {
+	if e.Shared, err = sharedOf(req, rsp, e, place); err != nil {
 		return err
 	}
-	if e.Shared, err = sharedOf(req, rsp, e, place); err != nil {
+	if err := lookAround(req, rsp, e, before, objects, xr.objects(), place, &live); err != nil {
 		return err
 	}
 	next := *outcome.Recipe
@@ -404,7 +404,7 @@ func applying(e endpoint.Endpoint, before v1alpha1.AIMEndpointStatus, live endpo
 	if c := before.Canary; c == nil || c.Phase != v1alpha1.CanaryPromoting || before.SelectedRecipe == nil || before.SelectedRecipe.Snapshot == nil {
 		return false, nil
 	}
-	e, err := e.With(*before.SelectedRecipe)
+	e, err := e.Apply(endpoint.Plan{Recipe: *before.SelectedRecipe}, live)
 	if err != nil {
 		return false, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,11 +51,12 @@ func canaryRun(t *testing.T, w *world, steps []canaryStep) {
 	w.provide(t, w.reconcile(t), nil)
 	last := composed(w.reconcile(t), nameDeployment)
 	image := imageIn(last)
+	cluster := slices.Clip(w.cluster)
 	for _, s := range steps {
 		if s.change != "" {
 			w.xr = merged(w.xr, s.change)
 		}
-		w.cluster = nil
+		w.cluster = cluster
 		if s.crash != "" {
 			w.cluster = append(w.cluster, canaryPod(w, s.crash))
 		}
@@ -293,6 +295,16 @@ func TestCanary(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			canaryRun(t, runningWorld(t, patches(withCanary, tc.spec)...), tc.steps)
+		})
+	}
+	for name, cache := range map[string]*structpb.Struct{"OfACachedModel": claimOfCache(hasModel), "OfAnotherModelInTheCache": claimOfCache()} {
+		t.Run("Promoted"+name, func(t *testing.T) {
+			w := newWorld(withCanary, usingCache)
+			w.cluster = []*structpb.Struct{cache}
+			for range 3 {
+				w.provide(t, w.reconcile(t), nil)
+			}
+			canaryRun(t, w, cases["Promoted"].steps)
 		})
 	}
 }
