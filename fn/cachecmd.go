@@ -14,6 +14,7 @@ import (
 
 	"github.com/crossplane/function-sdk-go/errors"
 
+	"github.com/aim-engine/function-aim/fn/cache"
 	"github.com/aim-engine/function-aim/fn/hub"
 	cacheinventory "github.com/aim-engine/function-aim/fn/inventory"
 	"github.com/aim-engine/function-aim/fn/prune"
@@ -27,15 +28,11 @@ type cacheCmd struct {
 	Report   cacheReportCmd   `cmd:"" help:"Measure what is in a cache."`
 }
 
-// exitFinal is the exit code of an error that stays. A Job's podFailurePolicy
-// can end the Job for it.
-const exitFinal = 3
-
-// A finalError makes this program exit with exitFinal.
+// A finalError makes this program exit with cache.ExitFinal.
 type finalError struct{ error }
 
 // ExitCode of this program.
-func (e finalError) ExitCode() int { return exitFinal }
+func (e finalError) ExitCode() int { return cache.ExitFinal }
 
 // Unwrap returns the error.
 func (e finalError) Unwrap() error { return e.error }

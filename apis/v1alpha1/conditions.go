@@ -120,7 +120,6 @@ const (
 	ReasonPreloadFailed ConditionReason = "PreloadFailed"
 	ReasonScheduled     ConditionReason = "Scheduled"
 	ReasonInvalid       ConditionReason = "Invalid"
-	ReasonCacheNotFound ConditionReason = "CacheNotFound"
 	ReasonShortOfSpace  ConditionReason = "ShortOfSpace"
 )
 

@@ -183,7 +183,7 @@ func (c Cache) models(live Live) []v1alpha1.CachedModel {
 		case i >= 0 && failed != nil && out[i].Status == string(inventory.StatusDownloading):
 			// Nobody is at it any more, whatever was written last.
 			out[i].Status, out[i].Progress = string(inventory.StatusFailed), nil
-			out[i].Message = firstOf(out[i].Message, failed.Message)
+			out[i].Message = cmp.Or(out[i].Message, failed.Message)
 		case i >= 0:
 		case failed != nil:
 			out = append(out, v1alpha1.CachedModel{
@@ -222,15 +222,6 @@ func (p Preload) revision() string { return cmp.Or(p.Model.Revision, endpoint.De
 // is says whether a model is the one that is preloaded.
 func (p Preload) is(m v1alpha1.CachedModel) bool {
 	return m.ID == p.Model.ID && (m.Revision == p.revision() || m.Commit == p.revision())
-}
-
-func firstOf(s ...string) string {
-	for _, v := range s {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 func timeOf(t *time.Time) *metav1.Time {
