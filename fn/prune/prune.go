@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/aim-engine/function-aim/fn/hub"
 )
 
 // A Strategy says which of the models that may go goes first.
@@ -355,7 +357,7 @@ func (d *decider) limit(m Model) {
 		if i.Model != m.ID || size <= m.MaxSize || d.stays(i) || d.idle(i) {
 			continue
 		}
-		reason := fmt.Sprintf("its model has %d bytes, more than its maxSize of %d", size, m.MaxSize)
+		reason := fmt.Sprintf("its model has %s, more than its maxSize of %s", hub.Bytes(size), hub.Bytes(m.MaxSize))
 		size -= d.frees(i)
 		d.evict(i, reason)
 	}
@@ -380,7 +382,7 @@ func (d *decider) space(i Item) {
 	if d.available >= d.policy.MinFree || d.stays(i) || d.idle(i) {
 		return
 	}
-	d.evict(i, fmt.Sprintf("only %d bytes are free, less than the minFreeSpace of %d, and %s", d.available, d.policy.MinFree, d.first(i)))
+	d.evict(i, fmt.Sprintf("only %s is free, less than the minFreeSpace of %s, and %s", hub.Bytes(d.available), hub.Bytes(d.policy.MinFree), d.first(i)))
 }
 
 // first of all that may go, by this criterion.
@@ -396,7 +398,7 @@ func (d *decider) first(i Item) string {
 	case StrategyFIFO:
 		why = "has been here longest (since " + i.CachedAt.UTC().Format(time.RFC3339) + ")"
 	case StrategySize:
-		why = fmt.Sprintf("is the largest (%d bytes)", i.size())
+		why = fmt.Sprintf("is the largest (%s)", hub.Bytes(i.size()))
 	case StrategyLRU:
 		fallthrough
 	default:

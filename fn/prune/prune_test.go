@@ -80,7 +80,7 @@ func TestDecide(t *testing.T) {
 			items:  four, available: 5,
 			policy: Policy{Strategy: StrategyLRU, MinFree: 15},
 			want: Plan{Available: 15, Decisions: []Decision{
-				{Model: "a/unused", Commit: "c1", Evict: true, Frees: 10, Reason: "only 5 bytes are free, less than the minFreeSpace of 15, and of priority low it is unused for longest (cached 2026-05-12T00:00:00Z)"},
+				{Model: "a/unused", Commit: "c1", Evict: true, Frees: 10, Reason: "only 5 B is free, less than the minFreeSpace of 15 B, and of priority low it is unused for longest (cached 2026-05-12T00:00:00Z)"},
 				{Model: "d/largest", Commit: "c1", Reason: keep},
 				{Model: "c/oldest", Commit: "c1", Reason: keep},
 				{Model: "b/rarely", Commit: "c1", Reason: keep},
@@ -91,7 +91,7 @@ func TestDecide(t *testing.T) {
 			items:  four[1:], available: 5,
 			policy: Policy{Strategy: StrategyLFU, MinFree: 15},
 			want: Plan{Available: 25, Decisions: []Decision{
-				{Model: "b/rarely", Commit: "c1", Evict: true, Frees: 20, Reason: "only 5 bytes are free, less than the minFreeSpace of 15, and of priority low it was used least (1 times)"},
+				{Model: "b/rarely", Commit: "c1", Evict: true, Frees: 20, Reason: "only 5 B is free, less than the minFreeSpace of 15 B, and of priority low it was used least (1 times)"},
 				{Model: "d/largest", Commit: "c1", Reason: keep},
 				{Model: "c/oldest", Commit: "c1", Reason: keep},
 			}},
@@ -101,7 +101,7 @@ func TestDecide(t *testing.T) {
 			items:  four, available: 5,
 			policy: Policy{Strategy: StrategyFIFO, MinFree: 15},
 			want: Plan{Available: 35, Decisions: []Decision{
-				{Model: "c/oldest", Commit: "c1", Evict: true, Frees: 30, Reason: "only 5 bytes are free, less than the minFreeSpace of 15, and of priority low it has been here longest (since 2026-03-03T00:00:00Z)"},
+				{Model: "c/oldest", Commit: "c1", Evict: true, Frees: 30, Reason: "only 5 B is free, less than the minFreeSpace of 15 B, and of priority low it has been here longest (since 2026-03-03T00:00:00Z)"},
 				{Model: "b/rarely", Commit: "c1", Reason: keep},
 				{Model: "a/unused", Commit: "c1", Reason: keep},
 				{Model: "d/largest", Commit: "c1", Reason: keep},
@@ -112,7 +112,7 @@ func TestDecide(t *testing.T) {
 			items:  four, available: 5,
 			policy: Policy{Strategy: StrategySize, MinFree: 15},
 			want: Plan{Available: 45, Decisions: []Decision{
-				{Model: "d/largest", Commit: "c1", Evict: true, Frees: 40, Reason: "only 5 bytes are free, less than the minFreeSpace of 15, and of priority low it is the largest (40 bytes)"},
+				{Model: "d/largest", Commit: "c1", Evict: true, Frees: 40, Reason: "only 5 B is free, less than the minFreeSpace of 15 B, and of priority low it is the largest (40 B)"},
 				{Model: "c/oldest", Commit: "c1", Reason: keep},
 				{Model: "b/rarely", Commit: "c1", Reason: keep},
 				{Model: "a/unused", Commit: "c1", Reason: keep},
@@ -125,9 +125,9 @@ func TestDecide(t *testing.T) {
 				{ID: "d/largest", Priority: PriorityHigh}, {ID: "c/oldest"}, {ID: "b/rarely", Priority: PriorityLow},
 			}},
 			want: Plan{Available: 60, Decisions: []Decision{
-				{Model: "b/rarely", Commit: "c1", Evict: true, Frees: 20, Reason: "only 0 bytes are free, less than the minFreeSpace of 35, and of priority low it is the largest (20 bytes)"},
-				{Model: "a/unused", Commit: "c1", Evict: true, Frees: 10, Reason: "only 20 bytes are free, less than the minFreeSpace of 35, and of priority low it is the largest (10 bytes)"},
-				{Model: "c/oldest", Commit: "c1", Evict: true, Frees: 30, Reason: "only 30 bytes are free, less than the minFreeSpace of 35, and of priority medium it is the largest (30 bytes)"},
+				{Model: "b/rarely", Commit: "c1", Evict: true, Frees: 20, Reason: "only 0 B is free, less than the minFreeSpace of 35 B, and of priority low it is the largest (20 B)"},
+				{Model: "a/unused", Commit: "c1", Evict: true, Frees: 10, Reason: "only 20 B is free, less than the minFreeSpace of 35 B, and of priority low it is the largest (10 B)"},
+				{Model: "c/oldest", Commit: "c1", Evict: true, Frees: 30, Reason: "only 30 B is free, less than the minFreeSpace of 35 B, and of priority medium it is the largest (30 B)"},
 				{Model: "d/largest", Commit: "c1", Reason: keep},
 			}},
 		},
@@ -149,7 +149,7 @@ func TestDecide(t *testing.T) {
 			},
 			policy: Policy{MinFree: 100, InUse: []string{"a/a@main", "a/a@c3"}},
 			want: Plan{Available: 2, Missing: 98, Decisions: []Decision{
-				{Model: "a/a", Commit: "c2", Evict: true, Frees: 2, Reason: "only 0 bytes are free, less than the minFreeSpace of 100, and of priority low it is unused for longest (cached 2026-05-30T00:00:00Z)"},
+				{Model: "a/a", Commit: "c2", Evict: true, Frees: 2, Reason: "only 0 B is free, less than the minFreeSpace of 100 B, and of priority low it is unused for longest (cached 2026-05-30T00:00:00Z)"},
 				{Model: "a/a", Commit: "c1", Reason: "a running endpoint uses it"},
 				{Model: "a/a", Commit: "c3", Reason: "a running endpoint uses it"},
 			}},
@@ -168,8 +168,8 @@ func TestDecide(t *testing.T) {
 			},
 			policy: Policy{MinFree: 5},
 			want: Plan{Available: 13, Decisions: []Decision{
-				{Model: "a/a", Commit: "c1", Evict: true, Frees: 1, Reason: "only 0 bytes are free, less than the minFreeSpace of 5, and of priority low it is unused for longest (cached 2026-05-30T00:00:00Z)"},
-				{Model: "a/a", Commit: "c2", Evict: true, Frees: 12, Reason: "only 1 bytes are free, less than the minFreeSpace of 5, and of priority low it is unused for longest (cached 2026-05-31T00:00:00Z)"},
+				{Model: "a/a", Commit: "c1", Evict: true, Frees: 1, Reason: "only 0 B is free, less than the minFreeSpace of 5 B, and of priority low it is unused for longest (cached 2026-05-30T00:00:00Z)"},
+				{Model: "a/a", Commit: "c2", Evict: true, Frees: 12, Reason: "only 1 B is free, less than the minFreeSpace of 5 B, and of priority low it is unused for longest (cached 2026-05-31T00:00:00Z)"},
 			}},
 		},
 		"OfNoUse": {
@@ -195,8 +195,8 @@ func TestDecide(t *testing.T) {
 			available: 1000,
 			policy:    Policy{Models: []Model{{ID: "a/a", MaxSize: 13}, {ID: "b/b"}}},
 			want: Plan{Available: 1003, Decisions: []Decision{
-				{Model: "a/a", Commit: "c1", Evict: true, Frees: 1, Reason: "its model has 16 bytes, more than its maxSize of 13"},
-				{Model: "a/a", Commit: "c2", Evict: true, Frees: 2, Reason: "its model has 15 bytes, more than its maxSize of 13"},
+				{Model: "a/a", Commit: "c1", Evict: true, Frees: 1, Reason: "its model has 16 B, more than its maxSize of 13 B"},
+				{Model: "a/a", Commit: "c2", Evict: true, Frees: 2, Reason: "its model has 15 B, more than its maxSize of 13 B"},
 				{Model: "b/b", Commit: "c1", Reason: keep},
 				{Model: "a/a", Commit: "c3", Reason: keep},
 			}},
