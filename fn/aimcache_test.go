@@ -559,7 +559,7 @@ func TestCacheLife(t *testing.T) {
 	rsp := step("It waits for its volume.", want{"Pending", "Qwen/Qwen3-8B@main Pending;", nil})
 	first := preloadName(t, rsp)
 	w.provide(t, rsp, nil)
-	rsp = step("The volume is there, and nothing on it.", want{"Preloading", "Qwen/Qwen3-8B@main Pending;", []string{"NORMAL CachePreloading: the cache is Preloading: downloading Qwen/Qwen3-8B"}})
+	rsp = step("The volume is there, and nothing on it.", want{"Preloading", "Qwen/Qwen3-8B@main Pending;", []string{"NORMAL CachePreloading: the cache is Preloading: still to come: Qwen/Qwen3-8B"}})
 	w.provide(t, rsp, map[string]string{nameInventory: measuredBy(t, inInventory("Qwen/Qwen3-8B", "main", "Downloading"))})
 	rsp = step("The agent says how far it is.", want{"Preloading", "Qwen/Qwen3-8B@main Downloading;", nil})
 	has := measuredBy(t, inInventory("Qwen/Qwen3-8B", "main", "Cached"))
@@ -573,7 +573,7 @@ func TestCacheLife(t *testing.T) {
 	}
 
 	w.xr = merged(w.xr, `{"spec": {"models": [{"id": "Qwen/Qwen3-8B", "revision": "v2", "preload": true}]}}`)
-	rsp = step("The user wants another revision.", want{"Preloading", "Qwen/Qwen3-8B@v2 Pending;Qwen/Qwen3-8B@main Cached;", []string{"NORMAL CachePreloading: the cache is Preloading: downloading Qwen/Qwen3-8B"}})
+	rsp = step("The user wants another revision.", want{"Preloading", "Qwen/Qwen3-8B@v2 Pending;Qwen/Qwen3-8B@main Cached;", []string{"NORMAL CachePreloading: the cache is Preloading: still to come: Qwen/Qwen3-8B"}})
 	second := preloadName(t, rsp)
 	if second == first {
 		t.Errorf("Another revision should have another Job: got %s twice", first)
@@ -588,7 +588,7 @@ func TestCacheLife(t *testing.T) {
 		t.Errorf("-want Jobs, +got Jobs:\n%s", diff)
 	}
 	w.xr = merged(w.xr, `{"spec": {"models": [{"id": "Qwen/Qwen3-8B", "revision": "v3", "preload": true}]}}`)
-	rsp = step("The user mends it.", want{"Preloading", "Qwen/Qwen3-8B@v3 Pending;Qwen/Qwen3-8B@main Cached;", []string{"NORMAL CachePreloading: the cache is Preloading: downloading Qwen/Qwen3-8B"}})
+	rsp = step("The user mends it.", want{"Preloading", "Qwen/Qwen3-8B@v3 Pending;Qwen/Qwen3-8B@main Cached;", []string{"NORMAL CachePreloading: the cache is Preloading: still to come: Qwen/Qwen3-8B"}})
 	if n := preloadName(t, rsp); n == first || n == second {
 		t.Errorf("What failed should be tried again by a Job of its own: got %s", n)
 	}

@@ -70,18 +70,20 @@ func (c Cache) modelsReady(live Live) Condition {
 		return out
 	}
 	models := c.models(live)
-	var failed, pending, missing []string
+	var failed, downloading, waiting, missing []string
 	for _, p := range ps {
 		switch m := c.preloaded(p, live, models); m.Status {
 		case string(inventory.StatusCached):
 		case string(inventory.StatusFailed):
 			failed = append(failed, m.ID+": "+m.Message)
-		case statusPending, string(inventory.StatusDownloading):
+		case statusPending:
+			waiting = append(waiting, m.ID)
+		case string(inventory.StatusDownloading):
 			s := m.ID
 			if m.Progress != nil {
 				s += fmt.Sprintf(" (%d%%)", *m.Progress)
 			}
-			pending = append(pending, s)
+			downloading = append(downloading, s)
 		default:
 			missing = append(missing, p.Model.ID)
 		}
@@ -89,8 +91,15 @@ func (c Cache) modelsReady(live Live) Condition {
 	switch {
 	case len(failed) > 0:
 		out.Reason, out.Message = v1alpha1.ReasonPreloadFailed, bound(strings.Join(failed, "; "))
-	case len(pending) > 0:
-		out.Reason, out.Message = v1alpha1.ReasonPreloading, bound("downloading "+strings.Join(pending, ", "))
+	case len(downloading) > 0 || len(waiting) > 0:
+		var parts []string
+		if len(downloading) > 0 {
+			parts = append(parts, "downloading "+strings.Join(downloading, ", "))
+		}
+		if len(waiting) > 0 {
+			parts = append(parts, "still to come: "+strings.Join(waiting, ", "))
+		}
+		out.Reason, out.Message = v1alpha1.ReasonPreloading, bound(strings.Join(parts, "; "))
 	default:
 		out.OK, out.Reason, out.Message = true, v1alpha1.ReasonPreloaded, fmt.Sprintf("%d of %d models are there", len(ps)-len(missing), len(ps))
 		if len(missing) > 0 {
@@ -109,7 +118,7 @@ func (c Cache) cleanupReady(live Live) Condition {
 		out.OK, out.Reason, out.Message = true, v1alpha1.ReasonDisabled, "cleanup.enabled is false: nothing is ever evicted"
 		return out
 	}
-	out.OK, out.Reason, out.Message = true, v1alpha1.ReasonScheduled, "the first clean-up is due at "+c.Spec.Cleanup.Schedule+" UTC"
+	out.OK, out.Reason, out.Message = true, v1alpha1.ReasonScheduled, "no clean-up has been yet; they are scheduled at "+c.Spec.Cleanup.Schedule+" (UTC)"
 	if d := live.Inventory; d != nil && d.LastCleanup != nil {
 		l := d.LastCleanup
 		out.Message = fmt.Sprintf("the last clean-up evicted %d models, which freed %s", l.Evicted, quantity(l.FreedBytes))
@@ -231,8 +240,12 @@ func timeOf(t *time.Time) *metav1.Time {
 	return &metav1.Time{Time: t.UTC().Truncate(time.Second)}
 }
 
-// quantity of bytes, as people write them.
+// quantity of bytes, as people write them: to the nearest Mi from there on.
 func quantity(n int64) string {
+	const mi = 1 << 20
+	if n >= mi {
+		n = (n + mi/2) / mi * mi
+	}
 	return resource.NewQuantity(n, resource.BinarySI).String()
 }
 

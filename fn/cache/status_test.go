@@ -139,6 +139,15 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestQuantity is about sizes that people read in a table.
+func TestQuantity(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 1023: "1023", 5246007: "5Mi", 100 << 30: "100Gi", 53681845193: "51195Mi"} {
+		if got := quantity(n); got != want {
+			t.Errorf("quantity(%d): -want %s, +got %s", n, want, got)
+		}
+	}
+}
+
 // TestPreload is about what is told of a model that should be preloaded, from
 // what its Job says and what an agent measured.
 func TestPreload(t *testing.T) {
@@ -149,7 +158,7 @@ func TestPreload(t *testing.T) {
 	ready := func(ok bool, reason v1alpha1.ConditionReason, message string) Condition {
 		return Condition{Type: v1alpha1.ConditionModelsReady, OK: ok, Reason: reason, Message: message}
 	}
-	waits := want{[]string{"a/b@main Pending"}, ready(false, v1alpha1.ReasonPreloading, "downloading a/b")}
+	waits := want{[]string{"a/b@main Pending"}, ready(false, v1alpha1.ReasonPreloading, "still to come: a/b")}
 	complete, failed, running := done(batchv1.JobComplete, ""), done(batchv1.JobFailed, "Job has reached the specified backoff limit"), &batchv1.Job{Status: batchv1.JobStatus{Active: 1}}
 	const v2 = `{storage: {size: 100Gi}, models: [{id: a/b, revision: v2, preload: true}]}`
 	cases := map[string]struct {
@@ -162,7 +171,11 @@ func TestPreload(t *testing.T) {
 		"Fresh":    {"What is to come should be told.", preloadsOne, nil, nil, waits},
 		"Waiting":  {"A Job that has not begun has done nothing.", preloadsOne, &batchv1.Job{}, measured(), waits},
 		"Progress": {"How far it is should be told.", preloadsOne, running, measured(downloading("a/b", "main")), want{[]string{"a/b@main Downloading 25%"}, ready(false, v1alpha1.ReasonPreloading, "downloading a/b (25%)")}},
-		"Cached":   {"It is there.", preloadsOne, complete, measured(cachedModel("a/b", "main")), want{[]string{"a/b@main Cached"}, ready(true, v1alpha1.ReasonPreloaded, "1 of 1 models are there")}},
+		"ProgressOfOne": {
+			"What waits for its turn should not be said to be downloaded.", `{storage: {size: 100Gi}, models: [{id: a/b, preload: true}, {id: c/d, preload: true}]}`, running, measured(downloading("a/b", "main")),
+			want{[]string{"a/b@main Downloading 25%", "c/d@main Pending"}, ready(false, v1alpha1.ReasonPreloading, "downloading a/b (25%); still to come: c/d")},
+		},
+		"Cached": {"It is there.", preloadsOne, complete, measured(cachedModel("a/b", "main")), want{[]string{"a/b@main Cached"}, ready(true, v1alpha1.ReasonPreloaded, "1 of 1 models are there")}},
 		"CachedBefore": {
 			"What is there already is there, though its Job has yet to say so.", preloadsOne, running, measured(cachedModel("a/b", "main")),
 			want{[]string{"a/b@main Cached"}, ready(true, v1alpha1.ReasonPreloaded, "1 of 1 models are there")},
@@ -181,7 +194,7 @@ func TestPreload(t *testing.T) {
 		},
 		"OtherRevision": {
 			"That another revision is there should not count: servers ask for theirs.", v2, &batchv1.Job{}, measured(cachedModel("a/b", "main")),
-			want{[]string{"a/b@v2 Pending", "a/b@main Cached"}, ready(false, v1alpha1.ReasonPreloading, "downloading a/b")},
+			want{[]string{"a/b@v2 Pending", "a/b@main Cached"}, ready(false, v1alpha1.ReasonPreloading, "still to come: a/b")},
 		},
 		"OtherRevisionFailed": {
 			"Nor hide that the one that is wanted failed.", v2, failed, measured(cachedModel("a/b", "main")),
@@ -278,7 +291,7 @@ func TestConditions(t *testing.T) {
 			Live{},
 			[]Condition{
 				{v1alpha1.ConditionCacheReady, false, v1alpha1.ReasonWaitingForConsumer, "the PersistentVolumeClaim models-storage is not bound yet; with some storage classes that waits for a pod"},
-				{v1alpha1.ConditionModelsReady, false, v1alpha1.ReasonPreloading, "downloading a/b"},
+				{v1alpha1.ConditionModelsReady, false, v1alpha1.ReasonPreloading, "still to come: a/b"},
 				noCleanup,
 			},
 			v1alpha1.CachePending,
@@ -286,7 +299,7 @@ func TestConditions(t *testing.T) {
 		"Preloading": {
 			"A cache that downloads says so.", preloadsOne,
 			Live{Volume: volumeOf("100Gi")},
-			[]Condition{bound, {v1alpha1.ConditionModelsReady, false, v1alpha1.ReasonPreloading, "downloading a/b"}, noCleanup},
+			[]Condition{bound, {v1alpha1.ConditionModelsReady, false, v1alpha1.ReasonPreloading, "still to come: a/b"}, noCleanup},
 			v1alpha1.CachePreloading,
 		},
 		"Failed preload": {
@@ -322,7 +335,7 @@ func TestConditions(t *testing.T) {
 		"Scheduled": {
 			"Before the first clean-up it is told when that is.", cleaned,
 			Live{Volume: volumeOf("100Gi"), Inventory: measured()},
-			[]Condition{bound, noPreload, {v1alpha1.ConditionCleanupReady, true, v1alpha1.ReasonScheduled, "the first clean-up is due at 0 3 * * * UTC"}},
+			[]Condition{bound, noPreload, {v1alpha1.ConditionCleanupReady, true, v1alpha1.ReasonScheduled, "no clean-up has been yet; they are scheduled at 0 3 * * * (UTC)"}},
 			v1alpha1.CacheReady,
 		},
 		"Cleaned": {
