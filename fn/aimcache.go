@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/cache"
 	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/inventory"
@@ -44,7 +45,7 @@ func composeCache(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1.Ru
 	if err := holds(req, xr.objects(), &c); err != nil {
 		return err
 	}
-	live, objects, err := observeCache(log, req, xr.objects(), c)
+	live, objects, err := observeCache(req, xr.objects())
 	if err != nil {
 		return err
 	}
@@ -55,9 +56,14 @@ func composeCache(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1.Ru
 	}
 	if problems := c.Problems(); len(problems) > 0 {
 		r.obstacle = obstacle{v1alpha1.ReasonInvalid, strings.Join(problems, "; ") + "; until then all stays as it is"}
-		keepCache(req, rsp, xr.objects())
+		keepCache(req, rsp, xr.objects(), objects)
 		r.live = live
 		return r.write(req, rsp, xr)
+	}
+	if in.PodDiagnosis == diagnosisEnabled && c.Downloads(live) {
+		if live.Pods, err = podsOf(req, rsp, "pods", c.Namespace, c.AgentPods()); err != nil {
+			return err
+		}
 	}
 	if class := c.Volume().GrowingClass(live.Volume); class != "" {
 		if live.Expandable, err = expandable(req, rsp, class); err != nil {
@@ -76,10 +82,14 @@ func composeCache(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1.Ru
 	}
 	if taken != "" {
 		r.obstacle = obstacle{v1alpha1.ReasonNameConflict, taken + " that is not of this cache; delete it, or give the cache another name"}
-		keepCache(req, rsp, xr.objects())
+		keepCache(req, rsp, xr.objects(), objects)
 		return r.write(req, rsp, xr)
 	}
 	for _, m := range ms {
+		if name := xr.objects().ResourceName(string(m.Role)); m.Keep {
+			rsp.Desired.Resources[name] = keep(req, name)
+			continue
+		}
 		o := object.Object{Generation: xr.objects(), ProviderConfig: in.ProviderConfigName, Manifest: m.Object, Watch: m.Role == cache.RoleInventory}
 		if m.Retain {
 			o.Policy = object.PolicyRetain
@@ -133,7 +143,7 @@ func cacheConflict(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, 
 // cacheOf a composite, and the status that it has.
 func cacheOf(log logging.Logger, xr composite, in *v1beta1.Input) (cache.Cache, v1alpha1.AIMCacheStatus, error) {
 	c := cache.Cache{Composite: xr.name(), Platform: cache.Platform{
-		AgentImage: in.AgentImage, StorageClass: in.StorageClass, GPUResourceName: in.GPUResourceName, Tolerations: in.Tolerations,
+		Agent: agent.Platform{Image: in.AgentImage, Env: in.AgentEnv}, StorageClass: in.StorageClass, GPUResourceName: in.GPUResourceName, Tolerations: in.Tolerations,
 	}}
 	before := v1alpha1.AIMCacheStatus{}
 	c.Namespace, c.Name = xr.target()
@@ -169,30 +179,25 @@ func holds(req *fnv1.RunFunctionRequest, g object.Generation, c *cache.Cache) er
 }
 
 // observeCache reads what is live of a cache.
-func observeCache(log logging.Logger, req *fnv1.RunFunctionRequest, g object.Generation, c cache.Cache) (cache.Live, map[cache.Role]object.Live, error) {
-	live := cache.Live{Jobs: map[cache.Role]*batchv1.Job{}, ApplyErrors: map[cache.Role]string{}}
+func observeCache(req *fnv1.RunFunctionRequest, g object.Generation) (cache.Live, map[cache.Role]object.Live, error) {
+	live := cache.Live{ApplyErrors: map[cache.Role]string{}}
 	objects := map[cache.Role]object.Live{}
-	preloads := c.Preloads()
-	roles := make([]cache.Role, 0, len(preloads))
-	for _, p := range preloads {
-		roles = append(roles, p.Role)
+	ids := preloadsIn(req, g)
+	roles := slices.Grow([]cache.Role{cache.RoleVolume, cache.RoleInventory, cache.RoleAccount, cache.RoleRole, cache.RoleBinding, cache.RoleCleanup}, len(ids))
+	for _, id := range ids {
+		roles = append(roles, cache.RolePreload+cache.Role(id))
 	}
-	for _, r := range append(roles, cache.RoleVolume, cache.RoleInventory, cache.RoleAccount, cache.RoleRole, cache.RoleBinding, cache.RoleCleanup) {
+	for _, r := range roles {
 		o := object.FromStruct(req.GetObserved().GetResources()[g.ResourceName(string(r))].GetResource())
 		objects[r] = o
 		if !o.Synced {
 			live.ApplyErrors[r] = o.SyncedMessage
 		}
 	}
-	for _, p := range preloads {
-		j := &batchv1.Job{}
-		ok, err := objects[p.Role].Into(j)
-		if err != nil {
-			return live, nil, errors.Wrap(err, "cannot read a live Job")
-		}
-		if ok {
-			live.Jobs[p.Role] = j
-		}
+	live.Role = objects[cache.RoleRole].HasTarget()
+	var err error
+	if live.Jobs, err = preloadJobs(req, g); err != nil {
+		return live, nil, err
 	}
 	v, cj, cm := &corev1.PersistentVolumeClaim{}, &batchv1.CronJob{}, &corev1.ConfigMap{}
 	if ok, err := objects[cache.RoleVolume].Into(v); err != nil {
@@ -208,26 +213,22 @@ func observeCache(log logging.Logger, req *fnv1.RunFunctionRequest, g object.Gen
 	if ok, err := objects[cache.RoleInventory].Into(cm); err != nil {
 		return live, nil, errors.Wrap(err, "cannot read the live inventory")
 	} else if data := cm.Data[inventory.Key]; ok && data != "" {
-		d, err := inventory.Unmarshal([]byte(data))
-		if err != nil {
-			log.Info("Cannot read the inventory, going on without", "error", err)
-			return live, objects, nil
+		if d, err := inventory.Unmarshal([]byte(data)); err != nil {
+			live.Unreadable = err.Error()
+		} else {
+			live.Inventory = &d
 		}
-		live.Inventory = &d
 	}
 	return live, objects, nil
 }
 
 // keepCache composes again what is composed already, as it is, but for the
 // protection, which depends on nothing else.
-func keepCache(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, g object.Generation) {
-	suffix := g.ResourceName("")
-	for name, r := range req.GetObserved().GetResources() {
-		if !strings.HasSuffix(name, suffix) || name == g.ResourceName(roleProtection) || (composite{raw: r.GetResource()}).kind() != object.Kind {
-			continue
+func keepCache(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, g object.Generation, objects map[cache.Role]object.Live) {
+	for r, o := range objects {
+		if name := g.ResourceName(string(r)); o.Exists {
+			rsp.Desired.Resources[name] = keep(req, name)
 		}
-		l := object.FromStruct(r.GetResource())
-		rsp.Desired.Resources[name] = &fnv1.Resource{Resource: object.Keep(r.GetResource()), Ready: readiness(l.Synced && l.Ready)}
 	}
 }
 
@@ -331,7 +332,7 @@ func (r cacheReport) write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRe
 			s.Reason = string(c.Reason)
 		}
 		// A volume that waits for its first pod is as ready as it gets.
-		waits := c.Reason == v1alpha1.ReasonWaitingForConsumer && len(r.cache.Preloads()) == 0
+		waits := c.Reason == v1alpha1.ReasonWaitingForConsumer && len(r.cache.Preloads(r.live)) == 0
 		// What is kept as it is, or has not been cleaned up, can be used.
 		usable := c.Type == v1alpha1.ConditionCleanupReady || c.Reason == v1alpha1.ReasonShrinkIgnored || c.Reason == v1alpha1.ReasonExpansionNotSupported || c.Reason == v1alpha1.ReasonStorageClassImmutable
 		ready = ready && (c.OK || waits || usable)

@@ -154,6 +154,8 @@ func TestCache(t *testing.T) {
 		slices.Sort(out)
 		return out
 	}
+	// The binding comes once its Role is there.
+	fresh := []string{"account-object TRUE", "inventory-object TRUE", "role-object TRUE", "volume-object TRUE"}
 	unbound := "CacheReady=FALSE WaitingForConsumer: the PersistentVolumeClaim models-storage is not bound yet; with some storage classes that waits for a pod"
 	badSchedule := `{"spec": {"cleanup": {"schedule": "at night"}}}`
 	const invalid = `CacheReady=FALSE Invalid: spec.cleanup.schedule: "at night" is no schedule of cron: expected exactly 5 fields, found 2: [at night]; an example is 0 3 * * *; until then all stays as it is`
@@ -166,7 +168,7 @@ func TestCache(t *testing.T) {
 		"Fresh": {
 			reason: "A cache without anything to download is as ready as it gets: its volume may wait for an endpoint's pod.",
 			world:  func(*testing.T) *world { return cacheWorld() },
-			want:   want{digest{Ready: "TRUE", Resources: all(), Conditions: []string{unbound, condNoPreload, condNoCleanup}}, "Pending", "WaitingForConsumer", nil},
+			want:   want{digest{Ready: "TRUE", Resources: fresh, Conditions: []string{unbound, condNoPreload, condNoCleanup}}, "Pending", "WaitingForConsumer", nil},
 		},
 		"Ready": {
 			reason: "A volume that is bound is ready.",
@@ -251,7 +253,7 @@ func TestCache(t *testing.T) {
 				w.input = nil
 				return w
 			},
-			want: want{digest{Ready: "TRUE", Resources: all(), Conditions: []string{unbound, condNoPreload, condNoCleanup}}, "Pending", "WaitingForConsumer", nil},
+			want: want{digest{Ready: "TRUE", Resources: fresh, Conditions: []string{unbound, condNoPreload, condNoCleanup}}, "Pending", "WaitingForConsumer", nil},
 		},
 		"Conflict": {
 			reason: "Nothing of anybody else should be taken over, and then nothing else be composed.",
@@ -284,7 +286,7 @@ func TestCache(t *testing.T) {
 				}}}`)}
 				return w
 			},
-			want: want{digest{Ready: "TRUE", Resources: all(), Conditions: []string{unbound, condNoPreload, condNoCleanup}}, "Pending", "WaitingForConsumer", nil},
+			want: want{digest{Ready: "TRUE", Resources: fresh, Conditions: []string{unbound, condNoPreload, condNoCleanup}}, "Pending", "WaitingForConsumer", nil},
 		},
 		"InUse": {
 			reason: "A cache in use should be protected, and name its users, each once.",
@@ -362,7 +364,7 @@ func TestCache(t *testing.T) {
 				w.input = resource.MustStructJSON(`{"namespace": "shared"}`)
 				return w
 			},
-			want: want{digest{Ready: "TRUE", Resources: all(), Conditions: []string{unbound, condNoPreload, condNoCleanup}}, "Pending", "WaitingForConsumer", nil},
+			want: want{digest{Ready: "TRUE", Resources: fresh, Conditions: []string{unbound, condNoPreload, condNoCleanup}}, "Pending", "WaitingForConsumer", nil},
 		},
 		"NoNamespace": {
 			reason: "Without a claim and a namespace there is nowhere to keep it.",
@@ -461,6 +463,7 @@ func TestCacheObjects(t *testing.T) {
 // can own, under other names.
 func TestCacheNamespaced(t *testing.T) {
 	w := cacheWorld(preloading, cleaning, `{"kind": "AIMCache", "metadata": {"name": "models", "namespace": "team-a", "labels": null}, "spec": {"claimRef": null, "crossplane": {}}}`)
+	w.provide(t, w.reconcile(t), nil)
 	rsp := w.reconcile(t)
 	for n, r := range rsp.GetDesired().GetResources() {
 		if v := at(r.GetResource(), "apiVersion").GetStringValue(); v != "kubernetes.m.crossplane.io/v1alpha1" || !strings.HasSuffix(n, "-object-m") {
@@ -506,30 +509,14 @@ func TestCacheSteady(t *testing.T) {
 				if tc.inventory != "" {
 					seen[nameInventory] = measuredBy(t, tc.inventory)
 				}
-				if tc.job != "" {
-					seen[preloadName(t, rsp)] = tc.job
+				for _, n := range preloadNames(rsp) {
+					if tc.job != "" {
+						seen[n] = tc.job
+					}
 				}
 				w.provide(t, rsp, seen)
 			}
-			rsp := w.reconcile(t)
-			if diff := cmp.Diff(at(w.xr, "status").GetStructValue(), statusOf(rsp), protocmp.Transform()); diff != "" {
-				t.Errorf("%s\nf.RunFunction(...): -status before, +status after:\n%s", tc.reason, diff)
-			}
-			if diff := cmp.Diff(slices.Sorted(maps.Keys(w.observed)), slices.Sorted(maps.Keys(rsp.GetDesired().GetResources()))); diff != "" {
-				t.Errorf("%s\nf.RunFunction(...): -resources before, +resources after:\n%s", tc.reason, diff)
-			}
-			for n, o := range w.observed {
-				if diff := cmp.Diff(at(o.GetResource(), "spec"), at(rsp.GetDesired().GetResources()[n].GetResource(), "spec"), protocmp.Transform()); diff != "" {
-					t.Errorf("%s\n%s: -spec before, +spec after:\n%s", tc.reason, n, diff)
-				}
-			}
-			if diff := cmp.Diff([]string(nil), digestOf(rsp).Results); diff != "" {
-				t.Errorf("%s\nf.RunFunction(...): -want results, +got results:\n%s", tc.reason, diff)
-			}
-			w.xr = merged(w.xr, `{"metadata": {"generation": 9, "resourceVersion": "123"}}`)
-			if diff := cmp.Diff(statusOf(rsp), statusOf(w.reconcile(t)), protocmp.Transform()); diff != "" {
-				t.Errorf("%s\nThe status moves with the composite's generation: -before, +after:\n%s", tc.reason, diff)
-			}
+			wantSteady(t, w, tc.reason)
 		})
 	}
 }
@@ -557,9 +544,12 @@ func TestCacheLife(t *testing.T) {
 	}
 
 	rsp := step("It waits for its volume.", want{"Pending", "Qwen/Qwen3-8B@main Pending;", nil})
-	first := preloadName(t, rsp)
+	if diff := cmp.Diff([]string(nil), preloadNames(rsp)); diff != "" {
+		t.Errorf("A download is for a volume that is there: -want Jobs, +got Jobs:\n%s", diff)
+	}
 	w.provide(t, rsp, nil)
 	rsp = step("The volume is there, and nothing on it.", want{"Preloading", "Qwen/Qwen3-8B@main Pending;", []string{"NORMAL CachePreloading: the cache is Preloading: still to come: Qwen/Qwen3-8B"}})
+	first := preloadName(t, rsp)
 	w.provide(t, rsp, map[string]string{nameInventory: measuredBy(t, inInventory("Qwen/Qwen3-8B", "main", "Downloading"))})
 	rsp = step("The agent says how far it is.", want{"Preloading", "Qwen/Qwen3-8B@main Downloading;", nil})
 	has := measuredBy(t, inInventory("Qwen/Qwen3-8B", "main", "Cached"))
@@ -594,6 +584,117 @@ func TestCacheLife(t *testing.T) {
 	}
 }
 
+// TestCacheJobs is about Jobs that are not what a render of today would make.
+func TestCacheJobs(t *testing.T) {
+	w := runningCache(t, preloading)
+	first := preloadName(t, w.reconcile(t))
+	w.provide(t, w.reconcile(t), map[string]string{first: jobIs("Complete", "")})
+	job := w.reconcile(t).GetDesired().GetResources()[first].GetResource()
+
+	cases := map[string]struct {
+		reason string
+		// input and spec that have changed, and what is seen.
+		input, spec string
+		seen        map[string]string
+		// same Job as before.
+		same bool
+	}{
+		"Same":  {reason: "With nothing changing it stays.", same: true},
+		"Image": {reason: "A new version of the agent downloads nothing again.", input: `{"agentImage": "localhost:5000/function-aim:v2"}`, same: true},
+		"Size":  {reason: "Nor does a larger volume.", spec: `{"spec": {"storage": {"size": "50Gi"}}}`, same: true},
+		"VolumeOutOfSight": {
+			reason: "A volume that cannot be seen for a moment is no reason to delete what is done.", seen: map[string]string{nameVolume: gone}, same: true,
+		},
+		"VolumeReplaced": {
+			reason: "On a new volume there is nothing.", seen: map[string]string{nameVolume: live(`{"metadata": {"uid": "new"}}`)},
+		},
+		"Failed": {
+			reason: "What failed may be done by another version.", input: `{"agentImage": "localhost:5000/function-aim:v2"}`,
+			seen: map[string]string{first: live(`{"status": {"conditions": [{"type": "Failed", "status": "True"}]}}`)},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := runningCache(t, preloading)
+			w.provide(t, w.reconcile(t), map[string]string{first: jobIs("Complete", "")})
+			if tc.seen != nil {
+				if tc.seen[first] == "" {
+					tc.seen[first] = jobIs("Complete", "")
+				}
+				w.provide(t, w.reconcile(t), tc.seen)
+			}
+			if tc.input != "" {
+				w.input = resource.MustStructJSON(tc.input)
+			}
+			if tc.spec != "" {
+				w.xr = merged(w.xr, tc.spec)
+			}
+			rsp := w.reconcile(t)
+			if got := preloadName(t, rsp); (got == first) != tc.same {
+				t.Errorf("%s\nf.RunFunction(...): want the same Job %t, got %s after %s", tc.reason, tc.same, got, first)
+			}
+			if tc.same {
+				if diff := cmp.Diff(at(job, "spec"), at(rsp.GetDesired().GetResources()[first].GetResource(), "spec"), protocmp.Transform()); diff != "" {
+					t.Errorf("%s\n-want Job, +got Job:\n%s", tc.reason, diff)
+				}
+			}
+		})
+	}
+}
+
+// TestCachePods makes sure that an agent that does not do its work says why.
+func TestCachePods(t *testing.T) {
+	w := runningCache(t, preloading)
+	name := preloadName(t, w.reconcile(t))
+	job := "models-" + strings.TrimSuffix(name, "-object")
+	pod := func(job, state string) *structpb.Struct {
+		return resource.MustStructJSON(fmt.Sprintf(`{
+			"apiVersion": "v1", "kind": "Pod",
+			"metadata": {"name": "p", "namespace": "team-a", "labels": {"batch.kubernetes.io/job-name": %q, "aim.engine.amd.com/cache": "models", "app.kubernetes.io/managed-by": "function-aim"}},
+			"status": {"containerStatuses": [{"name": "agent", "image": "localhost:5000/function-aim:v1", "state": %s}]}
+		}`, job, state))
+	}
+	const pull = `{"waiting": {"reason": "ImagePullBackOff", "message": "no such host"}}`
+	const preloads = "ModelsReady=FALSE Preloading: still to come: Qwen/Qwen3-8B"
+	cases := map[string]struct {
+		reason   string
+		pod      *structpb.Struct
+		job      string
+		disabled bool
+		want     string
+	}{
+		"None":    {reason: "There may be nothing to tell.", want: preloads},
+		"Stuck":   {reason: "A pod that cannot start should not be waited for in silence.", pod: pod(job, pull), want: preloads + "; pod p cannot pull image localhost:5000/function-aim:v1: no such host; the platform names it in agentImage"},
+		"Another": {reason: "The pod of a clean-up is of no interest.", pod: pod("models-cleanup-1", pull), want: preloads},
+		"Disabled": {
+			reason: "A platform may not want us to read pods.", pod: pod(job, pull), disabled: true, want: preloads,
+		},
+		"Failed": {
+			reason: "What an agent says that could not write it should be told.", job: jobIs("Failed", "Pod failed"),
+			pod:  merged(pod(job, `{"terminated": {"exitCode": 3, "message": "function-aim: error: the volume is too small"}}`), `{"status": {"phase": "Failed"}}`),
+			want: "ModelsReady=FALSE PreloadFailed: Qwen/Qwen3-8B: the Job " + job + " failed: the volume is too small",
+		},
+	}
+	for n, tc := range cases {
+		t.Run(n, func(t *testing.T) {
+			w := runningCache(t, preloading)
+			if tc.job != "" {
+				w.provide(t, w.reconcile(t), map[string]string{name: tc.job})
+			}
+			if tc.pod != nil {
+				w.cluster = []*structpb.Struct{tc.pod}
+			}
+			if tc.disabled {
+				w.input = merged(w.input, `{"podDiagnosis": "Disabled"}`)
+			}
+			got := digestOf(w.reconcile(t)).Conditions[1]
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s\nf.RunFunction(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
 // TestCacheInventory makes sure that a status has what was measured, and
 // nothing else.
 func TestCacheInventory(t *testing.T) {
@@ -601,18 +702,20 @@ func TestCacheInventory(t *testing.T) {
 		reason    string
 		inventory string
 		want      string
+		// unknown is why what is on the volume is not known.
+		unknown string
 	}{
 		"None": {
 			"What nobody measured is absent.", `{}`,
-			`{"pvcName": "models-storage", "pvcPhase": "Bound"}`,
+			`{"pvcName": "models-storage", "pvcPhase": "Bound"}`, "",
 		},
 		"Some": {
 			"What was measured is told.", "",
-			`{"pvcName": "models-storage", "pvcPhase": "Bound", "totalSize": "100Gi", "usedSize": "20Gi", "availableSize": "80Gi", "usagePercentage": 20}`,
+			`{"pvcName": "models-storage", "pvcPhase": "Bound", "totalSize": "100Gi", "usedSize": "20Gi", "availableSize": "80Gi", "usagePercentage": 20}`, "",
 		},
-		"Empty":        {"An empty one is none.", live(`{"data": {"inventory.json": ""}}`), `{"pvcName": "models-storage", "pvcPhase": "Bound"}`},
-		"Unreadable":   {"One that cannot be read is none, and no obstacle.", live(`{"data": {"inventory.json": "{"}}`), `{"pvcName": "models-storage", "pvcPhase": "Bound"}`},
-		"OtherVersion": {"Nor is one of another agent.", live(`{"data": {"inventory.json": "{\"version\": \"v0\"}"}}`), `{"pvcName": "models-storage", "pvcPhase": "Bound"}`},
+		"Empty":        {"An empty one is none.", live(`{"data": {"inventory.json": ""}}`), `{"pvcName": "models-storage", "pvcPhase": "Bound"}`, ""},
+		"Unreadable":   {"One that cannot be read is none, and no obstacle.", live(`{"data": {"inventory.json": "{"}}`), `{"pvcName": "models-storage", "pvcPhase": "Bound"}`, "cannot unmarshal inventory: unexpected end of JSON input"},
+		"OtherVersion": {"Nor is one of another agent.", live(`{"data": {"inventory.json": "{\"version\": \"v0\"}"}}`), `{"pvcName": "models-storage", "pvcPhase": "Bound"}`, `the inventory is of version "v0", not "v1": the agent that wrote it is older or newer than this function`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -624,6 +727,13 @@ func TestCacheInventory(t *testing.T) {
 			rsp := w.reconcile(t)
 			if diff := cmp.Diff(resource.MustStructJSON(tc.want), at(statusOf(rsp), "storage").GetStructValue(), protocmp.Transform()); diff != "" {
 				t.Errorf("%s\nf.RunFunction(...): -want storage, +got storage:\n%s", tc.reason, diff)
+			}
+			volume := condVolume
+			if tc.unknown != "" {
+				volume += "; what is on it is not known until the agent measures it again: " + tc.unknown
+			}
+			if diff := cmp.Diff(volume, digestOf(rsp).Conditions[0]); diff != "" {
+				t.Errorf("%s\nf.RunFunction(...): -want condition, +got condition:\n%s", tc.reason, diff)
 			}
 			if got := digestOf(rsp); got.Ready != "TRUE" || at(statusOf(rsp), "phase").GetStringValue() != "Ready" {
 				t.Errorf("%s\nf.RunFunction(...): got %+v", tc.reason, got)
@@ -666,6 +776,7 @@ func agentArgs(rsp *fnv1.RunFunctionResponse, name string) []string {
 // TestAgentArguments makes sure that the agent takes what it is given.
 func TestAgentArguments(t *testing.T) {
 	w := cacheWorld(cleaning, `{"spec": {"models": [{"id": "Qwen/Qwen3-8B", "revision": "v2", "maxSize": "20Gi", "preload": true}]}}`)
+	w.provide(t, w.reconcile(t), nil)
 	rsp := w.reconcile(t)
 	c := &cli{}
 	parser, err := kong.New(c, kong.Vars{"version": version})

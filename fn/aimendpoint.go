@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/model"
 	"github.com/aim-engine/function-aim/fn/object"
@@ -51,7 +52,7 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 	r := report{before: before, outcome: outcome, live: live, generation: xr.observedGeneration()}
 	if outcome.Recipe == nil {
 		log.Debug("No recipe", "reason", outcome.Reason)
-		keepObserved(req, rsp, xr.objects())
+		keepObserved(req, rsp, xr.objects(), objects)
 		return r.write(req, rsp, xr)
 	}
 
@@ -73,6 +74,9 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 	if err := growing(req, rsp, e, &live); err != nil {
 		return err
 	}
+	if err := lookAtPreload(req, rsp, e, place.in.PodDiagnosis, &live); err != nil {
+		return err
+	}
 	r.endpoint, r.live, r.canary, r.canaryEvent = &e, live, plan.Status, plan.Event
 	r.outcome.Changed = r.outcome.Changed && plan.Runs(next)
 
@@ -81,7 +85,7 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 	}
 	var wanted map[endpoint.Role]*structpb.Struct
 	if r.obstacle.reason == "" {
-		if wanted, err = wrap(e, live, xr, place); err != nil {
+		if wanted, err = wrap(req, e, live, xr, place); err != nil {
 			return err
 		}
 		if o := observedObject(req, xr.objects(), endpoint.RoleDeployment); plan.Frozen && o != nil {
@@ -90,7 +94,7 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 		r.obstacle = probe(e, wanted, objects, place)
 	}
 	if r.obstacle.reason != "" {
-		keepObserved(req, rsp, xr.objects())
+		keepObserved(req, rsp, xr.objects(), objects)
 		return r.write(req, rsp, xr)
 	}
 	release(req, wanted, objects, live, xr.objects())
@@ -171,6 +175,7 @@ func obstacleOf(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e e
 func platform(in *v1beta1.Input) endpoint.Platform {
 	p := endpoint.Platform{
 		GPUResourceName: in.GPUResourceName,
+		Agent:           agent.Platform{Image: in.AgentImage, Env: in.AgentEnv},
 		StorageClass:    in.StorageClass,
 		Tolerations:     in.Tolerations,
 		Security:        in.Security,
@@ -295,7 +300,7 @@ func claimed(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endp
 	}
 	conflict, unanswered := "", ""
 	for _, m := range ms {
-		if objects[m.Role].Exists || m.Partial || m.Connection != nil {
+		if l := objects[m.Role]; (l.Exists && !l.Observing) || m.Partial || m.Connection != nil {
 			continue
 		}
 		apiVersion, kind := m.Object.GetObjectKind().GroupVersionKind().ToAPIVersionAndKind()
@@ -343,18 +348,18 @@ func diagnose(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e end
 	}
 	var err error
 	if live.Deployment != nil && !live.Available() {
-		if live.Pods, err = podsOf(req, rsp, "pods", e, e.Selector(*live)); err != nil {
+		if live.Pods, err = podsOf(req, rsp, "pods", e.Namespace, e.Selector(*live)); err != nil {
 			return err
 		}
 	}
 	if live.Canary != nil {
-		live.CanaryPods, err = podsOf(req, rsp, "canary-pods", e, e.CanarySelector())
+		live.CanaryPods, err = podsOf(req, rsp, "canary-pods", e.Namespace, e.CanarySelector())
 	}
 	return err
 }
 
-func podsOf(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, what string, e endpoint.Endpoint, selector map[string]string) ([]corev1.Pod, error) {
-	found, _, err := require(req, rsp, what, byLabels("v1", "Pod", e.Namespace, selector))
+func podsOf(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, what, namespace string, selector map[string]string) ([]corev1.Pod, error) {
+	found, _, err := require(req, rsp, what, byLabels("v1", "Pod", namespace, selector))
 	if err != nil {
 		return nil, err
 	}
@@ -364,7 +369,7 @@ func podsOf(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, what st
 		if err := object.Convert(s, &p); err != nil {
 			return nil, errors.Wrap(err, "cannot read a pod")
 		}
-		if p.Namespace == e.Namespace {
+		if p.Namespace == namespace {
 			out = append(out, p)
 		}
 	}
@@ -384,18 +389,18 @@ func growing(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endp
 
 // expandable says whether a storage class allows volumes to grow.
 func expandable(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, class string) (bool, error) {
-	found, _, err := require(req, rsp, "class", byName("storage.k8s.io/v1", "StorageClass", "", class))
-	if err != nil {
-		return false, err
+	sc, err := storageClass(req, rsp, class)
+	return sc != nil && ptr.Deref(sc.AllowVolumeExpansion, false), err
+}
+
+// storageClass of a name; nil if there is none.
+func storageClass(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, name string) (*storagev1.StorageClass, error) {
+	found, _, err := require(req, rsp, "class", byName("storage.k8s.io/v1", "StorageClass", "", name))
+	if err != nil || len(found) == 0 {
+		return nil, err
 	}
-	if len(found) == 0 {
-		return false, nil
-	}
-	sc := storagev1.StorageClass{}
-	if err := object.Convert(found[0], &sc); err != nil {
-		return false, errors.Wrap(err, "cannot read a StorageClass")
-	}
-	return ptr.Deref(sc.AllowVolumeExpansion, false), nil
+	sc := &storagev1.StorageClass{}
+	return sc, errors.Wrap(object.Convert(found[0], sc), "cannot read a StorageClass")
 }
 
 // applying says whether the recipe that a canary proved is still to be applied:
@@ -416,13 +421,19 @@ func applying(e endpoint.Endpoint, before v1alpha1.AIMEndpointStatus, live endpo
 }
 
 // wrap the endpoint's manifests as Objects.
-func wrap(e endpoint.Endpoint, live endpoint.Live, xr composite, p place) (map[endpoint.Role]*structpb.Struct, error) {
+func wrap(req *fnv1.RunFunctionRequest, e endpoint.Endpoint, live endpoint.Live, xr composite, p place) (map[endpoint.Role]*structpb.Struct, error) {
 	ms, err := e.Render(live)
 	if err != nil {
 		return nil, err
 	}
 	out := map[endpoint.Role]*structpb.Struct{}
 	for _, m := range ms {
+		before := observedObject(req, xr.objects(), m.Role)
+		made := before != nil && !object.FromStruct(before).Observing
+		if made && (m.Keep || m.Hold) {
+			out[m.Role] = object.Keep(before)
+			continue
+		}
 		o := wrapped(e, m, xr.objects(), p)
 		if m.Connection != nil {
 			if o.Connection = apiKeyOf(e, *m.Connection, xr); o.Connection == nil {
@@ -432,6 +443,10 @@ func wrap(e endpoint.Endpoint, live endpoint.Live, xr composite, p place) (map[e
 		s, err := o.Struct()
 		if err != nil {
 			return nil, errors.Wrapf(err, "cannot compose role %s", m.Role)
+		}
+		if m.Hold {
+			// So that whoever renders or looks sees what will be.
+			s = object.Observing(s)
 		}
 		out[m.Role] = s
 	}
@@ -530,16 +545,19 @@ func compose(rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, r report, xr co
 
 // keepObserved composes again what is composed already, as it is. Not to return
 // it would delete it.
-func keepObserved(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, g object.Generation) {
-	for _, role := range endpoint.Roles() {
-		name := g.ResourceName(string(role))
-		o := req.GetObserved().GetResources()[name].GetResource()
-		if o == nil {
-			continue
+func keepObserved(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, g object.Generation, objects map[endpoint.Role]object.Live) {
+	for role, o := range objects {
+		if name := g.ResourceName(string(role)); o.Exists {
+			rsp.Desired.Resources[name] = keep(req, name)
 		}
-		l := object.FromStruct(o)
-		rsp.Desired.Resources[name] = &fnv1.Resource{Resource: object.Keep(o), Ready: readiness(l.Synced && l.Ready)}
 	}
+}
+
+// keep a composed resource as it is.
+func keep(req *fnv1.RunFunctionRequest, name string) *fnv1.Resource {
+	o := req.GetObserved().GetResources()[name].GetResource()
+	l := object.FromStruct(o)
+	return &fnv1.Resource{Resource: object.Keep(o), Ready: readiness(l.Synced && l.Ready)}
 }
 
 func readiness(ok bool) fnv1.Ready {

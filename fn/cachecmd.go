@@ -14,7 +14,7 @@ import (
 
 	"github.com/crossplane/function-sdk-go/errors"
 
-	"github.com/aim-engine/function-aim/fn/cache"
+	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/hub"
 	cacheinventory "github.com/aim-engine/function-aim/fn/inventory"
 	"github.com/aim-engine/function-aim/fn/prune"
@@ -24,15 +24,15 @@ import (
 // of a server can name.
 type cacheCmd struct {
 	Download cacheDownloadCmd `cmd:"" help:"Download a model into a cache. Exits with 3 if it is of no use to try again before somebody changes something."`
-	Prune    cachePruneCmd    `cmd:"" help:"Let go of models by a policy."`
+	Prune    cachePruneCmd    `cmd:"" help:"Record which models are in use, and let go of others by a policy."`
 	Report   cacheReportCmd   `cmd:"" help:"Measure what is in a cache."`
 }
 
-// A finalError makes this program exit with cache.ExitFinal.
+// A finalError makes this program exit with agent.ExitFinal.
 type finalError struct{ error }
 
 // ExitCode of this program.
-func (e finalError) ExitCode() int { return cache.ExitFinal }
+func (e finalError) ExitCode() int { return agent.ExitFinal }
 
 // Unwrap returns the error.
 func (e finalError) Unwrap() error { return e.error }
@@ -216,6 +216,16 @@ func (c *cachePruneCmd) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer unlock()
+	now := time.Now()
+	for _, u := range doc.InUse {
+		// What endpoints use need not be in the cache, nor on the Hub.
+		if id, _, _ := strings.Cut(u, "@"); c.DryRun || hub.Valid(id, agent.DefaultRevision) != nil {
+			continue
+		}
+		if err := record(ctx, cache, u, now); err != nil {
+			return err
+		}
+	}
 	inv, err := cacheinventory.Scan(cache, capacity)
 	if err != nil {
 		return err
@@ -224,13 +234,18 @@ func (c *cachePruneCmd) run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return errors.Wrap(err, "policy")
 	}
-	now := time.Now()
 	plan := prune.Decide(inv.Items(now), inv.Space.Available, policy, now)
 	if c.DryRun {
 		return c.print(stdout, plan)
 	}
 	plan, err = cacheinventory.Clean(ctx, cache, inv, plan, now)
 	return errors.Join(err, c.print(stdout, plan), out.last(ctx))
+}
+
+// record a use of a model: model, or model@revision.
+func record(ctx context.Context, c hub.Cache, used string, now time.Time) error {
+	id, revision, _ := strings.Cut(used, "@")
+	return cacheinventory.Used(ctx, c, id, revision, now)
 }
 
 // print a plan.
@@ -288,8 +303,7 @@ func (c *cacheReportCmd) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	for _, u := range c.Used {
-		id, revision, _ := strings.Cut(u, "@")
-		if err := cacheinventory.Used(ctx, cache, id, revision, time.Now()); err != nil {
+		if err := record(ctx, cache, u, time.Now()); err != nil {
 			return err
 		}
 	}

@@ -66,27 +66,27 @@ func cacheHub(t *testing.T) (*hubtest.Hub, map[string][]byte) {
 	}), files
 }
 
-// agent as a process of its own. Its output is in the buffers.
-type agent struct {
+// process of an agent. Its output is in the buffers.
+type process struct {
 	*exec.Cmd
 
 	stdout, stderr bytes.Buffer
 }
 
-func newAgent(t *testing.T, env []string, args ...string) *agent {
+func newAgent(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatalf("os.Executable(): %v", err)
 	}
-	a := &agent{Cmd: exec.CommandContext(t.Context(), exe, append([]string{"cache"}, args...)...)}
+	a := &process{Cmd: exec.CommandContext(t.Context(), exe, append([]string{"cache"}, args...)...)}
 	a.Env = append([]string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
 	a.Stdout, a.Stderr = &a.stdout, &a.stderr
 	return a
 }
 
 // downloads a model from a hub.
-func downloads(t *testing.T, h *hubtest.Hub, home, model string, more ...string) *agent {
+func downloads(t *testing.T, h *hubtest.Hub, home, model string, more ...string) *process {
 	t.Helper()
 	return newAgent(t, []string{"HF_HOME=" + home, "HF_ENDPOINT=" + h.URL, "HF_TOKEN=" + cacheToken}, append([]string{"download", model}, more...)...)
 }

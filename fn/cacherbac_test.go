@@ -60,7 +60,7 @@ func TestAgentRole(t *testing.T) {
 	flags := []string{"--namespace=" + ns, "--kubeconfig=" + kubeconfigOf(t, as)}
 	// Once it is created, and once changed. Authorization may lag behind.
 	for range 2 {
-		var a *agent
+		var a *process
 		for range 50 {
 			a = downloads(t, h, home, "acme/small", append(flags, "--configmap="+inventoryName)...)
 			if err = a.Run(); err == nil {

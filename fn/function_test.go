@@ -560,6 +560,18 @@ func corpus(tb testing.TB) map[string]*fnv1.RunFunctionRequest {
 				nameDeployment: notSynced("one"), nameConfig: notSynced("two"), nameReplicas: notSynced("three"), nameService: notSynced("four"),
 			})
 		}),
+		"Preloading": with(preloadWorld(), func(w *world) { w.provide(tb, w.reconcile(tb), nil) }),
+		"Preloaded": with(preloadWorld(), func(w *world) {
+			for range 3 {
+				rsp := w.reconcile(tb)
+				seen := map[string]string{}
+				for _, n := range preloadNames(rsp) {
+					seen[n] = jobIs("Complete", "")
+				}
+				w.provide(tb, rsp, seen)
+			}
+			w.xr = merged(w.xr, `{"spec": {"model": {"id": "Qwen/Qwen3-32B"}}}`)
+		}),
 		"ModelChanged": with(runningWorld(tb), func(w *world) {
 			w.xr = merged(w.xr, `{"spec": {"model": {"id": "Qwen/Qwen3-32B"}}}`)
 		}),

@@ -227,7 +227,7 @@ func TestHealth(t *testing.T) {
 			reason: "The volume is there.",
 			spec:   cached,
 			want: serving("Ready", "TRUE", withCache,
-				condSelected, available, condService, "CacheReady=TRUE Bound: the volume chat-cache of 50Gi is bound", condFixed),
+				condSelected, available, condService, "CacheReady=TRUE Bound: the volume chat-cache of 50Gi is bound; the server downloads the model: the platform has set no agentImage", condFixed),
 		},
 		"CacheWaiting": {
 			reason: "A volume may wait for the pod, so the pod does not wait for the volume.",
@@ -256,7 +256,7 @@ func TestHealth(t *testing.T) {
 			change:  `{"spec": {"cache": {"size": "80Gi"}}}`,
 			cluster: []string{classExpandable},
 			want: serving("Ready", "TRUE", withCache, condSelected, available, condService,
-				"CacheReady=TRUE Bound: the volume chat-cache of 50Gi is bound", condFixed),
+				"CacheReady=TRUE Bound: the volume chat-cache of 50Gi is bound; the server downloads the model: the platform has set no agentImage", condFixed),
 		},
 		"CacheOfAnotherClass": {
 			reason: "What cannot be is not rendered, but told.",

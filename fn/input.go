@@ -18,6 +18,7 @@ import (
 	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/engine"
 	"github.com/aim-engine/function-aim/fn/gpu"
+	"github.com/aim-engine/function-aim/fn/recipe"
 	"github.com/aim-engine/function-aim/input/v1beta1"
 )
 
@@ -89,6 +90,11 @@ func validate(in *v1beta1.Input) field.ErrorList {
 	}
 	if strings.ContainsAny(in.AgentImage, " \t\n") {
 		errs = append(errs, field.Invalid(field.NewPath("agentImage"), in.AgentImage, "must be an image with its tag or digest"))
+	}
+	for _, f := range recipe.CheckEnv(field.NewPath("agentEnv"), in.AgentEnv) {
+		if f.Severity == string(engine.SeverityError) {
+			errs = append(errs, field.Invalid(field.NewPath("agentEnv"), f.Path, f.Message))
+		}
 	}
 	if in.Namespace != "" {
 		if msgs := validation.IsDNS1123Label(in.Namespace); len(msgs) > 0 {

@@ -19,11 +19,10 @@ import (
 func observe(req *fnv1.RunFunctionRequest, g object.Generation) (endpoint.Live, map[endpoint.Role]object.Live, error) {
 	objects := map[endpoint.Role]object.Live{}
 	live := endpoint.Live{ApplyErrors: map[endpoint.Role]string{}}
-	for _, r := range endpoint.Roles() {
+	for _, r := range rolesIn(req, g) {
 		o := object.FromStruct(observedObject(req, g, r))
 		objects[r] = o
-		// One that only looks says that there is nothing to see.
-		if exists, known := o.Answer(); !o.Synced && (!o.Observing || !known || exists) {
+		if o.Refused() {
 			live.ApplyErrors[r] = o.SyncedMessage
 		}
 		// That an earlier canary was refused says nothing of this one.
@@ -34,7 +33,9 @@ func observe(req *fnv1.RunFunctionRequest, g object.Generation) (endpoint.Live, 
 			live.ReplicasManaged = o.Exists
 		}
 	}
-	err := errors.Join(
+	var err error
+	live.Jobs, err = preloadJobs(req, g)
+	err = errors.Join(err,
 		into(&live.Deployment, objects[endpoint.RoleDeployment]),
 		into(&live.Canary, objects[endpoint.RoleCanary]),
 		into(&live.Service, objects[endpoint.RoleService]),
@@ -45,6 +46,15 @@ func observe(req *fnv1.RunFunctionRequest, g object.Generation) (endpoint.Live, 
 		into(&live.ScaledObject, objects[endpoint.RoleScaledObject]),
 	)
 	return live, objects, err
+}
+
+// rolesIn what is observed, and all that there may be.
+func rolesIn(req *fnv1.RunFunctionRequest, g object.Generation) []endpoint.Role {
+	out := endpoint.Roles()
+	for _, id := range preloadsIn(req, g) {
+		out = append(out, endpoint.RolePreload+endpoint.Role(id))
+	}
+	return out
 }
 
 // A target of an Object, of which something is of interest.

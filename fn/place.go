@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -140,7 +141,7 @@ func probe(e endpoint.Endpoint, wanted map[endpoint.Role]*structpb.Struct, objec
 	}
 	conflict, pending := "", false
 	var looking []endpoint.Role
-	for _, r := range endpoint.Roles() {
+	for _, r := range slices.Sorted(maps.Keys(wanted)) {
 		o, l := wanted[r], objects[r]
 		if o == nil || r == endpoint.RoleAPIKey || r == endpoint.RoleReplicas || (l.Exists && !l.Observing) {
 			continue

@@ -249,6 +249,9 @@ func (w *world) provide(tb testing.TB, rsp *fnv1.RunFunctionResponse, patches ma
 			continue // Another step's.
 		}
 		key := targetKey(m)
+		if observesOnly(desired[n].GetResource()) {
+			continue
+		}
 		if w.targets[key] == nil {
 			w.targets[key] = &structpb.Struct{}
 		}
@@ -271,14 +274,24 @@ func (w *world) provide(tb testing.TB, rsp *fnv1.RunFunctionResponse, patches ma
 		if at(o, "metadata", "name").GetStringValue() == "" {
 			mergeInto(o, resource.MustStructJSON(fmt.Sprintf(`{"metadata": {"name": "chat-x7k2p-%s"}}`, n)))
 		}
-		target := w.targets[targetKey(m)]
-		work(target)
-		mergeInto(o, mustStruct(tb, map[string]any{"status": map[string]any{"atProvider": map[string]any{"manifest": target.AsMap()}}}))
+		if target := w.targets[targetKey(m)]; target != nil {
+			work(target)
+			mergeInto(o, mustStruct(tb, map[string]any{"status": map[string]any{"atProvider": map[string]any{"manifest": target.AsMap()}}}))
+		} else {
+			// What provider-kubernetes 1.2 says.
+			mergeInto(o, resource.MustStructJSON(notSynced("observe failed: external resource does not exist")))
+		}
 		if p, ok := patches[n]; ok {
 			mergeInto(o, resource.MustStructJSON(p))
 		}
 		w.observed[n] = &fnv1.Resource{Resource: o}
 	}
+}
+
+// observesOnly says whether an Object only looks at its target.
+func observesOnly(o *structpb.Struct) bool {
+	l := at(o, "spec", "managementPolicies").GetListValue().GetValues()
+	return len(l) == 1 && l[0].GetStringValue() == "Observe"
 }
 
 func targetKey(m *structpb.Struct) string {

@@ -98,11 +98,11 @@ type CachedModel struct {
 	// +optional
 	CachedAt *metav1.Time `json:"cachedAt,omitempty"`
 
-	// LastAccessed is when an endpoint was last known to use it.
+	// LastAccessed is the last clean-up at which an endpoint used it.
 	// +optional
 	LastAccessed *metav1.Time `json:"lastAccessed,omitempty"`
 
-	// AccessCount is how many times a server is known to have started with it.
+	// AccessCount is at how many clean-ups an endpoint used it.
 	// +optional
 	AccessCount *int64 `json:"accessCount,omitempty"`
 

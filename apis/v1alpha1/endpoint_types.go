@@ -382,6 +382,14 @@ type Cache struct {
 	// +optional
 	// +kubebuilder:default=true
 	Retain *bool `json:"retain,omitempty"`
+
+	// Preload downloads the model into the volume by a Job, before the server
+	// starts, and before a change of the model reaches one that runs. A volume
+	// that waits for its first pod is the exception: there the Job downloads
+	// beside the server. Without it, the server downloads the model.
+	// +optional
+	// +kubebuilder:default=true
+	Preload *bool `json:"preload,omitempty"`
 }
 
 // Security of the pods, and of the API.

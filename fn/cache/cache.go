@@ -4,9 +4,8 @@ package cache
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,6 +20,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/inventory"
 	"github.com/aim-engine/function-aim/fn/model"
@@ -39,7 +39,7 @@ const (
 	RoleRole      Role = "role"
 	RoleBinding   Role = "rolebinding"
 	RoleCleanup   Role = "cleanup"
-	RolePreload   Role = "preload-"
+	RolePreload        = Role(endpoint.RolePreload)
 )
 
 // Kinds that a render can contain: what the provider must be allowed to manage.
@@ -61,12 +61,14 @@ type Manifest struct {
 	Object runtime.Object
 	// Retain the object when the cache is deleted.
 	Retain bool
+	// Keep the object as it was applied: it has done its work.
+	Keep bool
 }
 
 // Platform holds what the platform team decided for all caches.
 type Platform struct {
-	// AgentImage is the image of this program, which fills caches.
-	AgentImage string
+	// Agent that fills and cleans caches.
+	Agent agent.Platform
 	// StorageClass of caches that name none.
 	StorageClass string
 	// GPUResourceName is the extended resource of a GPU, whose nodes may have a
@@ -99,8 +101,14 @@ type Live struct {
 	Expandable bool
 	// Inventory that an agent has written; nil if none has.
 	Inventory *inventory.Document
-	// Jobs by their roles.
-	Jobs map[Role]*batchv1.Job
+	// Jobs that download models, by the IDs in their roles.
+	Jobs map[string]*batchv1.Job
+	// Pods of the agent; only known while there is a download that is not done.
+	Pods []corev1.Pod
+	// Role says that the agent's Role is there.
+	Role bool
+	// Unreadable says why the inventory that is there cannot be read.
+	Unreadable string
 	// Cleanup is the CronJob.
 	Cleanup *batchv1.CronJob
 	// ApplyErrors by role: why a manifest could not be applied.
@@ -112,47 +120,18 @@ const (
 	suffixVolume    = "-storage"
 	suffixInventory = "-inventory"
 	suffixAgent     = "-cache-agent"
-	suffixPreload   = "-preload-"
 	suffixCleanup   = "-cleanup"
 )
 
 // ClaimName of the volume of a cache.
 func ClaimName(name string) string { return endpoint.BaseName(name) + suffixVolume }
 
-// maxCronJob is how long the name of a CronJob may be. Those of its Jobs are
-// longer.
-const maxCronJob = 52
-
-// jobName of a Job or CronJob, whose names become values of labels: a cache's
-// name, or a form of it that is unique by a hash.
-func jobName(name, suffix string) string {
-	const most, hashed = maxCronJob - len(suffixCleanup), 4
-	base := endpoint.BaseName(name)
-	if len(base) > most {
-		sum := sha256.Sum256([]byte(name))
-		base = strings.TrimRight(base[:most-1-2*hashed], "-") + "-" + hex.EncodeToString(sum[:hashed])
-	}
-	return base + suffix
-}
-
 const (
-	containerName = "agent"
-	volumeCache   = "cache"
-	volumeTmp     = "tmp"
-	cachePath     = "/cache"
-	envHFToken    = "HF_TOKEN"
-
-	// agentUser is the one of the function's image, which is the agent's.
-	agentUser = endpoint.CacheGroup
-
 	labelManagedBy = "app.kubernetes.io/managed-by"
 	managedBy      = "function-aim"
 	// LabelCache is the name of the cache.
 	LabelCache = "aim.engine.amd.com/cache"
 )
-
-// ExitFinal is the agent's exit code for what a further try cannot mend.
-const ExitFinal = 3
 
 // Default sets what the API server sets where the schema has a default, and the
 // objects that hold them where they are missing.
@@ -187,12 +166,12 @@ func (c Cache) TargetName(r Role) string {
 	case RoleInventory:
 		return base + suffixInventory
 	case RoleCleanup:
-		return jobName(c.Name, suffixCleanup)
+		return endpoint.JobName(c.Name, suffixCleanup)
 	case RoleAccount, RoleRole, RoleBinding:
 		return base + suffixAgent
 	case RolePreload:
 	}
-	return jobName(c.Name, suffixPreload+strings.TrimPrefix(string(r), string(RolePreload)))
+	return endpoint.PreloadName(c.Name, endpoint.Role(r))
 }
 
 func (c Cache) meta(r Role) metav1.ObjectMeta {
@@ -205,6 +184,11 @@ func (c Cache) labels() map[string]string {
 		LabelCache:              endpoint.LabelValue(c.Name),
 		labelManagedBy:          managedBy,
 	}
+}
+
+// AgentPods of the cache, by their labels.
+func (c Cache) AgentPods() map[string]string {
+	return map[string]string{LabelCache: endpoint.LabelValue(c.Name), labelManagedBy: managedBy}
 }
 
 // Owns says whether an object with the supplied labels is this cache's. A
@@ -238,16 +222,12 @@ func (c Cache) Render(live Live) ([]Manifest, error) {
 		{Role: RoleInventory, Object: c.inventory()},
 		{Role: RoleAccount, Object: c.account()},
 		{Role: RoleRole, Object: c.role()},
-		{Role: RoleBinding, Object: c.binding()},
 	}
-	// One download at a time: a volume may be on one node only.
-	busy := false
-	for _, p := range c.Preloads() {
-		job := live.Jobs[p.Role]
-		j := c.job(p, busy && !finished(job))
-		busy = busy || !finished(job)
-		ms = append(ms, Manifest{Role: p.Role, Object: j})
+	if live.Role {
+		// Who may not grant a Role may bind it, but not before it is there.
+		ms = append(ms, Manifest{Role: RoleBinding, Object: c.binding()})
 	}
+	ms = append(ms, c.jobs(live)...)
 	if *c.Spec.Cleanup.Enabled {
 		cj, err := c.cleanup()
 		if err != nil {
@@ -258,15 +238,40 @@ func (c Cache) Render(live Live) ([]Manifest, error) {
 	return ms, nil
 }
 
-// A Preload of a model. Its role has a hash of all that the download is made
-// of: a changed one is another Job, since a Job's pods cannot change.
+// jobs that download models.
+func (c Cache) jobs(live Live) []Manifest {
+	var ms []Manifest
+	if live.Volume == nil {
+		// There is nothing to download to. If it cannot be seen for a moment, the
+		// Jobs that there are stay.
+		for _, id := range slices.Sorted(maps.Keys(live.Jobs)) {
+			ms = append(ms, Manifest{Role: RolePreload + Role(id), Object: live.Jobs[id], Keep: true})
+		}
+		return ms
+	}
+	// One download at a time: a volume may be on one node only.
+	busy := false
+	for _, p := range c.Preloads(live) {
+		j := c.job(p, busy && !agent.Finished(p.Live))
+		busy = busy || !agent.Finished(p.Live)
+		ms = append(ms, Manifest{Role: p.Role, Object: j, Keep: agent.Complete(p.Live)})
+	}
+	return ms
+}
+
+// A Preload of a model.
 type Preload struct {
 	Role  Role
 	Model v1alpha1.CacheModel
+	// Live Job; nil if there is none.
+	Live *batchv1.Job
+
+	download agent.Download
+	spec     batchv1.JobSpec
 }
 
 // Preloads of a cache, those of high priority first.
-func (c Cache) Preloads() []Preload {
+func (c Cache) Preloads(live Live) []Preload {
 	rank := map[string]int{"high": 0, "medium": 1, "low": 2}
 	models := slices.DeleteFunc(slices.Clone(c.Spec.Models), func(m v1alpha1.CacheModel) bool { return !*m.Preload })
 	slices.SortStableFunc(models, func(a, b v1alpha1.CacheModel) int {
@@ -274,37 +279,16 @@ func (c Cache) Preloads() []Preload {
 	})
 	out := make([]Preload, 0, len(models))
 	for _, m := range models {
-		p := Preload{Model: m}
-		p.Role = RolePreload + Role(hash(c.jobSpec(m)))
+		p := Preload{Model: m, download: agent.Download{Model: m.ID, Revision: m.Revision, MaxSize: string(m.MaxSize)}}
+		if live.Volume != nil {
+			p.download.Volume = live.Volume.UID
+		}
+		p.spec = p.download.JobSpec(c.pod(nil, c.token()))
+		id := p.download.ID(p.spec, live.Jobs)
+		p.Role, p.Live = RolePreload+Role(id), live.Jobs[id]
 		out = append(out, p)
 	}
 	return out
-}
-
-func hash(s batchv1.JobSpec) string {
-	b, err := json.Marshal(s)
-	if err != nil {
-		// Such values have no form in JSON that fails.
-		return ""
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:4])
-}
-
-func finished(j *batchv1.Job) bool {
-	return jobCondition(j, batchv1.JobComplete) != nil || jobCondition(j, batchv1.JobFailed) != nil
-}
-
-func jobCondition(j *batchv1.Job, t batchv1.JobConditionType) *batchv1.JobCondition {
-	if j == nil {
-		return nil
-	}
-	for i, c := range j.Status.Conditions {
-		if c.Type == t && c.Status == corev1.ConditionTrue {
-			return &j.Status.Conditions[i]
-		}
-	}
-	return nil
 }
 
 // inventory is where agents write what they measured. We never write its data.
@@ -342,7 +326,8 @@ func (c Cache) binding() *rbacv1.RoleBinding {
 
 // job that downloads a model.
 func (c Cache) job(p Preload, suspended bool) *batchv1.Job {
-	j := &batchv1.Job{ObjectMeta: c.meta(p.Role), Spec: c.jobSpec(p.Model)}
+	j := &batchv1.Job{ObjectMeta: c.meta(p.Role), Spec: p.spec}
+	j.Labels[agent.LabelDownload] = p.download.Key()
 	if s := model.Slug(p.Model.ID, 63); s != "" {
 		j.Labels["aim.engine.amd.com/model"] = s
 	}
@@ -351,37 +336,13 @@ func (c Cache) job(p Preload, suspended bool) *batchv1.Job {
 	return j
 }
 
-func (c Cache) jobSpec(m v1alpha1.CacheModel) batchv1.JobSpec {
-	args := []string{"cache", "download", m.ID}
-	if m.Revision != "" {
-		args = append(args, "--revision="+m.Revision)
-	}
-	if m.MaxSize != "" {
-		args = append(args, "--max-size="+string(m.MaxSize))
-	}
-	return batchv1.JobSpec{
-		// The agent tries again by itself while it runs. What is left for
-		// Kubernetes is a node that fails, or a pod that is evicted.
-		BackoffLimit: ptr.To[int32](5),
-		PodFailurePolicy: &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{{
-			Action: batchv1.PodFailurePolicyActionFailJob,
-			OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{
-				ContainerName: ptr.To(containerName), Operator: batchv1.PodFailurePolicyOnExitCodesOpIn, Values: []int32{ExitFinal},
-			},
-		}}},
-		Template: c.pod(args, c.token()...),
-	}
-}
-
 // token of a download, as the Secret's key that it is in.
-func (c Cache) token() []corev1.EnvVar {
+func (c Cache) token() *corev1.SecretKeySelector {
 	r := c.Spec.HFTokenSecretRef
 	if r == nil {
 		return nil
 	}
-	return []corev1.EnvVar{{Name: envHFToken, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-		LocalObjectReference: corev1.LocalObjectReference{Name: string(r.Name)}, Key: r.Key,
-	}}}}
+	return &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: string(r.Name)}, Key: r.Key}
 }
 
 // cleanup prunes the cache, and measures it, on a schedule.
@@ -400,7 +361,7 @@ func (c Cache) cleanup() (*batchv1.CronJob, error) {
 		FailedJobsHistoryLimit:     ptr.To[int32](1),
 		JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{
 			BackoffLimit: ptr.To[int32](1),
-			Template:     c.pod(args),
+			Template:     c.pod(args, nil).Template(),
 		}},
 	}}
 	cj.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("CronJob"))
@@ -418,62 +379,31 @@ func (c Cache) policy() prune.Document {
 	return out
 }
 
-// pod of an agent. It meets the restricted Pod Security Standard.
-func (c Cache) pod(args []string, env ...corev1.EnvVar) corev1.PodTemplateSpec {
-	args = append(args, "--home="+cachePath, "--configmap="+c.TargetName(RoleInventory), "--namespace="+c.Namespace)
-	// Not every kind of volume enforces its size. None shrinks.
-	capacity := c.Volume().Size
-	if c.Holds.Cmp(capacity) > 0 {
-		capacity = c.Holds
+// pod of an agent.
+func (c Cache) pod(args []string, token *corev1.SecretKeySelector) agent.Pod {
+	p := agent.Pod{
+		Platform: c.Platform.Agent,
+		Labels:   c.labels(),
+		Args:     append(args, "--configmap="+c.TargetName(RoleInventory), "--namespace="+c.Namespace),
+		Token:    token,
+		Claim:    c.TargetName(RoleVolume), Capacity: c.Volume().Size,
+		ServiceAccount: c.TargetName(RoleAccount),
+		// Some volumes stay where the first pod that uses them runs: let that be
+		// where servers can run, too.
+		Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{{
+			Weight: 100, Preference: corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{{
+				Key: "amd.com/gpu.device-id", Operator: corev1.NodeSelectorOpExists,
+			}}},
+		}}}},
+		Tolerations: append([]corev1.Toleration{{Key: c.Platform.GPUResourceName, Operator: corev1.TolerationOpExists}}, c.Platform.Tolerations...),
 	}
-	args = append(args, "--capacity="+capacity.String())
-	container := corev1.Container{
-		Name:  containerName,
-		Image: c.Platform.AgentImage,
-		Args:  args,
-		Env:   append([]corev1.EnvVar{{Name: "HOME", Value: "/tmp"}}, env...),
-		Resources: corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("256Mi")},
-			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")},
-		},
-		VolumeMounts: []corev1.VolumeMount{{Name: volumeCache, MountPath: cachePath}, {Name: volumeTmp, MountPath: "/tmp"}},
-		// A failure then explains itself in the pod's status.
-		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
-		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr.To(false),
-			ReadOnlyRootFilesystem:   ptr.To(true),
-			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-		},
+	// None shrinks.
+	if c.Holds.Cmp(p.Capacity) > 0 {
+		p.Capacity = c.Holds
 	}
-	labels := c.labels()
-	return corev1.PodTemplateSpec{
-		ObjectMeta: metav1.ObjectMeta{Labels: labels},
-		Spec: corev1.PodSpec{
-			Containers:         []corev1.Container{container},
-			RestartPolicy:      corev1.RestartPolicyNever,
-			ServiceAccountName: c.TargetName(RoleAccount),
-			// It writes its inventory.
-			AutomountServiceAccountToken: ptr.To(true),
-			EnableServiceLinks:           ptr.To(false),
-			SecurityContext: &corev1.PodSecurityContext{
-				RunAsNonRoot: ptr.To(true), RunAsUser: ptr.To(agentUser), RunAsGroup: ptr.To(agentUser), FSGroup: ptr.To(agentUser),
-				// Each time, and not only the first: servers write to the cache, too, as
-				// users of their own, and the agent must be able to let go of that.
-				FSGroupChangePolicy: ptr.To(corev1.FSGroupChangeAlways),
-				SeccompProfile:      &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-			},
-			// Some volumes stay where the first pod that uses them runs: let that be
-			// where servers can run, too.
-			Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{{
-				Weight: 100, Preference: corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{{
-					Key: "amd.com/gpu.device-id", Operator: corev1.NodeSelectorOpExists,
-				}}},
-			}}}},
-			Tolerations: append([]corev1.Toleration{{Key: c.Platform.GPUResourceName, Operator: corev1.TolerationOpExists}}, c.Platform.Tolerations...),
-			Volumes: []corev1.Volume{
-				{Name: volumeCache, VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: c.TargetName(RoleVolume)}}},
-				{Name: volumeTmp, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
-			},
-		},
+	if c.Spec.Storage.AccessMode == string(corev1.ReadWriteOnce) {
+		p.Labels[endpoint.LabelVolume] = endpoint.LabelValue(p.Claim)
+		p.Affinity.PodAffinity = &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{endpoint.SameNode(p.Claim)}}
 	}
+	return p
 }

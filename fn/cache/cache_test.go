@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/object"
 	"github.com/aim-engine/function-aim/fn/prune"
 )
@@ -61,7 +62,7 @@ func models(tb testing.TB, spec string, changes ...func(c *Cache)) Cache {
 	tb.Helper()
 	c := Cache{
 		Name: "models", Namespace: "team-a", Composite: "models-x7f2q",
-		Platform: Platform{AgentImage: "localhost:5000/function-aim:v1", GPUResourceName: "amd.com/gpu"},
+		Platform: Platform{Agent: agent.Platform{Image: "localhost:5000/function-aim:v1"}, GPUResourceName: "amd.com/gpu"},
 	}
 	if err := yaml.UnmarshalStrict([]byte(spec), &c.Spec); err != nil {
 		tb.Fatal(err)
@@ -120,13 +121,24 @@ func find[T any](tb testing.TB, ms []Manifest, r Role) T {
 // volumeOf a size that is live, and bound.
 func volumeOf(size string) *corev1.PersistentVolumeClaim {
 	return &corev1.PersistentVolumeClaim{
-		ObjectMeta: metav1.ObjectMeta{Name: "models-storage", Namespace: "team-a"},
+		ObjectMeta: metav1.ObjectMeta{Name: "models-storage", Namespace: "team-a", UID: "0d9a3c1e"},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, StorageClassName: ptr.To("standard"),
 			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(size)}},
 		},
 		Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound},
 	}
+}
+
+// there is all that comes first: the agent's Role, and a volume of a size, or
+// the one that a cache asks for.
+func there(size string) Live { return Live{Volume: volumeOf(size), Role: true} }
+
+func asAsked(tb testing.TB, spec string) Live {
+	tb.Helper()
+	v := models(tb, spec).Volume().Claim(nil, false)
+	v.UID, v.Status.Phase = "0d9a3c1e", corev1.ClaimBound
+	return Live{Volume: v, Role: true}
 }
 
 func holding(size string) func(c *Cache) {
@@ -140,28 +152,28 @@ func TestRender(t *testing.T) {
 		live   Live
 	}{
 		"minimal":    {"A size should be all that it takes: a volume, and an agent that may write what it measured.", models(t, minimal), Live{}},
-		"everything": {"All that a user can ask for should be there.", models(t, everything, func(c *Cache) { c.Used = []string{"Qwen/Qwen3-8B"} }), Live{}},
+		"everything": {"All that a user can ask for should be there.", models(t, everything, func(c *Cache) { c.Used = []string{"Qwen/Qwen3-8B"} }), asAsked(t, everything)},
 		"platform": {
 			"What the platform team set should be in every cache.",
 			models(t, `{storage: {size: 100Gi}, cleanup: {enabled: true}}`, func(c *Cache) {
 				c.Platform = Platform{
-					AgentImage: "localhost:5000/mirror/function-aim@sha256:0123", StorageClass: "platform", GPUResourceName: "amd.com/cpx_nps1",
+					Agent: agent.Platform{Image: "localhost:5000/mirror/function-aim@sha256:0123"}, StorageClass: "platform", GPUResourceName: "amd.com/cpx_nps1",
 					Tolerations: []corev1.Toleration{{Key: "team", Operator: corev1.TolerationOpEqual, Value: "ai", Effect: corev1.TaintEffectNoSchedule}},
 				}
 			}),
-			Live{},
+			Live{Role: true},
 		},
 		"live": {
 			"What cannot change should stay as it is live: a volume's class, mode and size, and with it what the agent is told of it.",
 			models(t, `{storage: {size: 10Gi, storageClass: other, accessMode: ReadWriteMany}, models: [{id: a/b, preload: true}]}`, holding("50Gi")),
-			Live{Volume: volumeOf("50Gi"), Expandable: true},
+			Live{Volume: volumeOf("50Gi"), Expandable: true, Role: true},
 		},
 		"long-name": {
 			"A name that no object could have should become one that all can have.",
 			models(t, `{storage: {size: 100Gi}, models: [{id: a/b, preload: true}], cleanup: {enabled: true}}`, func(c *Cache) {
 				c.Name, c.Composite = "3."+strings.Repeat("long-", 12)+"x", strings.Repeat("c", 70)
 			}),
-			Live{},
+			there("100Gi"),
 		},
 	}
 	for name, tc := range cases {
@@ -197,7 +209,7 @@ func TestRender(t *testing.T) {
 // TestKinds makes sure that the provider may manage all that is rendered.
 func TestKinds(t *testing.T) {
 	got := map[schema.GroupVersionKind]bool{}
-	for _, m := range rendered(t, models(t, everything), Live{}) {
+	for _, m := range rendered(t, models(t, everything), there("2Ti")) {
 		got[m.Object.GetObjectKind().GroupVersionKind()] = true
 	}
 	want := map[schema.GroupVersionKind]bool{}
@@ -236,7 +248,7 @@ func TestRetain(t *testing.T) {
 // TestAgentRights makes sure that an agent can write its ConfigMap, and nothing
 // else.
 func TestAgentRights(t *testing.T) {
-	ms := rendered(t, models(t, everything), Live{})
+	ms := rendered(t, models(t, everything), there("2Ti"))
 	want := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"models-inventory"}, Verbs: []string{"patch"}}}
 	if diff := cmp.Diff(want, find[*rbacv1.Role](t, ms, RoleRole).Rules); diff != "" {
 		t.Errorf("\nAn agent should be allowed to write exactly one ConfigMap: -want, +got:\n%s", diff)
@@ -295,7 +307,7 @@ func TestToken(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			got := map[string][]corev1.EnvVar{}
-			for _, p := range pods(rendered(t, models(t, tc.spec), Live{})) {
+			for _, p := range pods(rendered(t, models(t, tc.spec), there("2Ti"))) {
 				got[p.Spec.Containers[0].Args[1]] = p.Spec.Containers[0].Env
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -308,7 +320,7 @@ func TestToken(t *testing.T) {
 // roles of preloads by model.
 func roles(c Cache) map[string]Role {
 	out := map[string]Role{}
-	for _, p := range c.Preloads() {
+	for _, p := range c.Preloads(there("100Gi")) {
 		out[p.Model.ID] = p.Role
 	}
 	return out
@@ -334,7 +346,7 @@ func TestPreloadRoles(t *testing.T) {
 		"Cleanup":  {"Nor is how the cache is cleaned up.", func(c *Cache) { c.Spec.Cleanup.Enabled, c.Spec.Cleanup.MaxAge = ptr.To(true), "1d" }, nil},
 		"Users":    {"Nor is who uses it.", func(c *Cache) { c.Used = []string{"a/b"} }, nil},
 		"Token":    {"What was refused without a token should be tried again with one.", func(c *Cache) { c.Spec.HFTokenSecretRef = &v1alpha1.SecretKeyRef{Name: "hf", Key: "token"} }, []string{"a/b", "c/d"}},
-		"Image":    {"Another agent may do what this one cannot.", func(c *Cache) { c.Platform.AgentImage = "localhost:5000/function-aim:v2" }, []string{"a/b", "c/d"}},
+		"Image":    {"Another agent may do what this one cannot.", func(c *Cache) { c.Platform.Agent.Image = "localhost:5000/function-aim:v2" }, []string{"a/b", "c/d"}},
 		"Growth":   {"What did not fit should be tried again in a larger volume.", func(c *Cache) { c.Spec.Storage.Size = "200Gi" }, []string{"a/b", "c/d"}},
 		"Live":     {"That the volume is there now is nothing new.", holding("100Gi"), nil},
 		"Shrink": {"A volume does not shrink, whatever the spec says.", func(c *Cache) {
@@ -370,11 +382,11 @@ func done(t batchv1.JobConditionType, message string) *batchv1.Job {
 }
 
 // jobs of models.
-func jobs(c Cache, by map[string]*batchv1.Job) map[Role]*batchv1.Job {
-	out := map[Role]*batchv1.Job{}
+func jobs(c Cache, by map[string]*batchv1.Job) map[string]*batchv1.Job {
+	out := map[string]*batchv1.Job{}
 	for id, role := range roles(c) {
 		if j, ok := by[id]; ok {
-			out[role] = j
+			out[strings.TrimPrefix(string(role), string(RolePreload))] = j
 		}
 	}
 	return out
@@ -404,7 +416,7 @@ func TestOneAtATime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := models(t, three)
 			var got []string
-			for _, m := range rendered(t, c, Live{Jobs: jobs(c, tc.jobs)}) {
+			for _, m := range rendered(t, c, Live{Volume: volumeOf("100Gi"), Jobs: jobs(c, tc.jobs)}) {
 				j, ok := m.Object.(*batchv1.Job)
 				if !ok {
 					continue
@@ -455,7 +467,7 @@ func TestProblems(t *testing.T) {
 	scheduled := func(s string) func(c *Cache) {
 		return func(c *Cache) { c.Spec.Cleanup.Schedule = s }
 	}
-	noAgent := func(c *Cache) { c.Platform.AgentImage = "" }
+	noAgent := func(c *Cache) { c.Platform.Agent.Image = "" }
 	const agent = "spec.models[].preload and spec.cleanup.enabled need the agent: the platform has to set agentImage in the input of the cache's Composition"
 	cases := map[string]struct {
 		reason string

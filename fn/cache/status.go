@@ -10,11 +10,13 @@ import (
 	"github.com/crossplane/function-sdk-go/errors"
 	"github.com/robfig/cron/v3"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/inventory"
 )
@@ -51,13 +53,16 @@ func (c Cache) storageReady(live Live) Condition {
 	}
 	s := c.Volume().State(live.Volume, live.Expandable, true)
 	out.OK, out.Reason, out.Message = s.OK, s.Reason, s.Message
+	if live.Unreadable != "" {
+		out.Message = bound(out.Message + "; what is on it is not known until the agent measures it again: " + live.Unreadable)
+	}
 	return out
 }
 
 // modelsReady says whether all models that should be preloaded are.
 func (c Cache) modelsReady(live Live) Condition {
 	out := Condition{Type: v1alpha1.ConditionModelsReady}
-	ps := c.Preloads()
+	ps := c.Preloads(live)
 	roles := make([]Role, 0, len(ps))
 	for _, p := range ps {
 		roles = append(roles, p.Role)
@@ -65,14 +70,14 @@ func (c Cache) modelsReady(live Live) Condition {
 	if live.refusedBy(&out, roles...) {
 		return out
 	}
-	if len(ps) == 0 {
+	if !c.preloads() {
 		out.OK, out.Reason, out.Message = true, v1alpha1.ReasonDisabled, "no model has preload: each is downloaded by the first endpoint that needs it"
 		return out
 	}
 	models := c.models(live)
 	var failed, downloading, waiting, missing []string
 	for _, p := range ps {
-		switch m := c.preloaded(p, live, models); m.Status {
+		switch m := c.preloaded(p, models); m.Status {
 		case string(inventory.StatusCached):
 		case string(inventory.StatusFailed):
 			failed = append(failed, m.ID+": "+m.Message)
@@ -98,6 +103,9 @@ func (c Cache) modelsReady(live Live) Condition {
 		}
 		if len(waiting) > 0 {
 			parts = append(parts, "still to come: "+strings.Join(waiting, ", "))
+		}
+		if why := c.stuck(ps, live); why != "" {
+			parts = append(parts, why)
 		}
 		out.Reason, out.Message = v1alpha1.ReasonPreloading, bound(strings.Join(parts, "; "))
 	default:
@@ -130,6 +138,36 @@ func (c Cache) cleanupReady(live Live) Condition {
 	return out
 }
 
+// preloads says whether any model is to be downloaded.
+func (c Cache) preloads() bool {
+	return slices.ContainsFunc(c.Spec.Models, func(m v1alpha1.CacheModel) bool { return *m.Preload })
+}
+
+// Downloads says whether there are downloads that are not done.
+func (c Cache) Downloads(live Live) bool {
+	return slices.ContainsFunc(c.Preloads(live), func(p Preload) bool { return !agent.Complete(p.Live) })
+}
+
+// stuck says why a download does not go on; empty if it does.
+func (c Cache) stuck(ps []Preload, live Live) string {
+	for _, p := range ps {
+		if agent.Finished(p.Live) {
+			continue
+		}
+		if why := c.diagnose(p, live); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// diagnose the pods of a download.
+func (c Cache) diagnose(p Preload, live Live) string {
+	name := c.TargetName(p.Role)
+	pods := slices.DeleteFunc(slices.Clone(live.Pods), func(pod corev1.Pod) bool { return pod.Labels[batchv1.JobNameLabel] != name })
+	return endpoint.DiagnoseAgent(pods, c.Platform.GPUResourceName)
+}
+
 // Problems of the spec that its schema cannot find.
 func (c Cache) Problems() []string {
 	var out []string
@@ -140,7 +178,7 @@ func (c Cache) Problems() []string {
 	if _, err := c.policy().Policy(0); err != nil {
 		out = append(out, fmt.Sprintf("spec.cleanup and spec.models: %v", err))
 	}
-	if c.Platform.AgentImage == "" && (*c.Spec.Cleanup.Enabled || len(c.Preloads()) > 0) {
+	if c.Platform.Agent.Image == "" && (*c.Spec.Cleanup.Enabled || c.preloads()) {
 		out = append(out, "spec.models[].preload and spec.cleanup.enabled need the agent: the platform has to set agentImage in the input of the cache's Composition")
 	}
 	return out
@@ -185,21 +223,21 @@ func (c Cache) models(live Live) []v1alpha1.CachedModel {
 			out = append(out, cm)
 		}
 	}
-	for _, p := range c.Preloads() {
-		failed := jobCondition(live.Jobs[p.Role], batchv1.JobFailed)
+	for _, p := range c.Preloads(live) {
+		why, failed := agent.Failed(p.Live)
 		i := slices.IndexFunc(out, p.is)
 		switch {
-		case i >= 0 && failed != nil && out[i].Status == string(inventory.StatusDownloading):
+		case i >= 0 && failed && out[i].Status == string(inventory.StatusDownloading):
 			// Nobody is at it any more, whatever was written last.
 			out[i].Status, out[i].Progress = string(inventory.StatusFailed), nil
-			out[i].Message = cmp.Or(out[i].Message, failed.Message)
+			out[i].Message = cmp.Or(out[i].Message, c.diagnose(p, live), why)
 		case i >= 0:
-		case failed != nil:
+		case failed:
 			out = append(out, v1alpha1.CachedModel{
 				ID: p.Model.ID, Revision: p.revision(), Status: string(inventory.StatusFailed),
-				Message: fmt.Sprintf("the Job %s failed: %s", c.TargetName(p.Role), failed.Message),
+				Message: fmt.Sprintf("the Job %s failed: %s", c.TargetName(p.Role), cmp.Or(c.diagnose(p, live), why)),
 			})
-		case !finished(live.Jobs[p.Role]):
+		case !agent.Finished(p.Live):
 			out = append(out, v1alpha1.CachedModel{ID: p.Model.ID, Revision: p.revision(), Status: statusPending})
 		}
 	}
@@ -211,7 +249,7 @@ func (c Cache) models(live Live) []v1alpha1.CachedModel {
 
 // preloaded is what became of a preload, among the models that there are; its
 // status is empty where that is not known.
-func (c Cache) preloaded(p Preload, live Live, models []v1alpha1.CachedModel) v1alpha1.CachedModel {
+func (c Cache) preloaded(p Preload, models []v1alpha1.CachedModel) v1alpha1.CachedModel {
 	if i := slices.IndexFunc(models, p.is); i >= 0 {
 		return models[i]
 	}
@@ -219,14 +257,14 @@ func (c Cache) preloaded(p Preload, live Live, models []v1alpha1.CachedModel) v1
 	i := slices.IndexFunc(models, func(m v1alpha1.CachedModel) bool {
 		return m.ID == p.Model.ID && m.Status == string(inventory.StatusCached)
 	})
-	if i >= 0 && finished(live.Jobs[p.Role]) {
+	if i >= 0 && agent.Finished(p.Live) {
 		return models[i]
 	}
 	return v1alpha1.CachedModel{}
 }
 
 // revision that is preloaded.
-func (p Preload) revision() string { return cmp.Or(p.Model.Revision, endpoint.DefaultRevision) }
+func (p Preload) revision() string { return cmp.Or(p.Model.Revision, agent.DefaultRevision) }
 
 // is says whether a model is the one that is preloaded.
 func (p Preload) is(m v1alpha1.CachedModel) bool {

@@ -228,12 +228,12 @@ func TestPreload(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			c := models(t, tc.spec)
-			live := Live{Inventory: tc.inventory, Jobs: map[Role]*batchv1.Job{}}
+			live := Live{Inventory: tc.inventory, Volume: volumeOf("100Gi"), Jobs: map[string]*batchv1.Job{}}
 			hash := ""
-			for _, p := range c.Preloads() {
+			for _, p := range c.Preloads(live) {
 				hash = strings.TrimPrefix(string(p.Role), string(RolePreload))
 				if tc.job != nil {
-					live.Jobs[p.Role] = tc.job
+					live.Jobs[hash] = tc.job
 				}
 			}
 			got := want{Condition: c.modelsReady(live)}

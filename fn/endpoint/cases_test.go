@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -114,6 +115,20 @@ func renderCases(tb testing.TB) map[string]renderCase {
 		"minimal": {
 			reason:   "A model should be all that it takes.",
 			endpoint: of(""),
+		},
+		"preload": {
+			reason:   "A model should be downloaded before its server takes GPUs, as somebody whose files it can read and write.",
+			endpoint: of("cache: {enabled: true}\nscaling: {maxReplicas: 2}\nhfTokenSecretRef: {name: hf, key: token}", withAgent),
+			live:     Live{Cache: boundClaim("180Gi", "fast")},
+		},
+		"preloaded": {
+			reason:   "Then it starts.",
+			endpoint: of("cache: {enabled: true}\nscaling: {maxReplicas: 2}\nhfTokenSecretRef: {name: hf, key: token}", withAgent),
+			live: func() Live {
+				l := Live{Cache: boundClaim("180Gi", "fast")}
+				l.Jobs = preloadOf(chat(tb, "cache: {enabled: true}\nscaling: {maxReplicas: 2}\nhfTokenSecretRef: {name: hf, key: token}", withAgent), l, batchv1.JobComplete, "")
+				return l
+			}(),
 		},
 		"cache-autoscaling-nodeport": {
 			reason: "A cache, an autoscaler and a NodePort should be there when they are asked for.",

@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/engine"
 )
 
@@ -123,6 +124,9 @@ func (e Endpoint) podLabels() map[string]string {
 	}
 	maps.Copy(l, e.labels())
 	delete(l, labelModelVersion)
+	if claim := e.sameNode(); claim != "" {
+		l[LabelVolume] = LabelValue(claim)
+	}
 	if e.canary {
 		delete(l, LabelComposite)
 		maps.Copy(l, e.selector())
@@ -301,10 +305,11 @@ func (e Endpoint) env() []corev1.EnvVar {
 }
 
 func secretEnv(name string, r v1alpha1.SecretKeyRef) corev1.EnvVar {
-	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-		LocalObjectReference: corev1.LocalObjectReference{Name: string(r.Name)},
-		Key:                  r.Key,
-	}}}
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: secretKey(r)}}
+}
+
+func secretKey(r v1alpha1.SecretKeyRef) *corev1.SecretKeySelector {
+	return &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: string(r.Name)}, Key: r.Key}
 }
 
 // overlaid returns base without what overlay has, too, and overlay behind it:
@@ -433,8 +438,10 @@ func (e Endpoint) podSecurityContext() *corev1.PodSecurityContext {
 	for _, g := range s.SupplementalGroups {
 		out.SupplementalGroups = append(out.SupplementalGroups, int64(g))
 	}
-	if e.Shared != nil && !e.offline && !slices.Contains(out.SupplementalGroups, CacheGroup) {
-		out.SupplementalGroups = append(out.SupplementalGroups, CacheGroup)
+	own := e.Shared == nil && e.preloads() && (s.PodSecurityContext == nil || s.PodSecurityContext.FSGroup == nil)
+	if (own || e.Shared != nil && !e.offline) && !slices.Contains(out.SupplementalGroups, agent.User) {
+		// The agent's files are its group's.
+		out.SupplementalGroups = append(out.SupplementalGroups, agent.User)
 	}
 	slices.Sort(out.SupplementalGroups)
 	if c := s.PodSecurityContext; c != nil {

@@ -59,6 +59,42 @@ func diagnose(pods []corev1.Pod, gpuResource string) (v1alpha1.ConditionReason, 
 	return "", hint
 }
 
+// DiagnoseAgent says why the pods of an agent do not do their work; empty if
+// they do.
+func DiagnoseAgent(pods []corev1.Pod, gpuResource string) string {
+	live, dead, _ := sorted(pods)
+	for _, p := range live {
+		for _, s := range p.Status.ContainerStatuses {
+			if w := s.State.Waiting; w != nil && slices.Contains(cannotPull, w.Reason) {
+				return fmt.Sprintf("pod %s cannot pull image %s: %s; the platform names it in agentImage", p.Name, s.Image, quote(pullMessage(firstOf(w.Message, w.Reason))))
+			}
+		}
+		if _, msg := diagnosePod(p, gpuResource); msg != "" {
+			return msg
+		}
+	}
+	if len(live) > 0 || len(dead) == 0 {
+		return ""
+	}
+	p := dead[len(dead)-1]
+	for _, s := range p.Status.ContainerStatuses {
+		t := s.State.Terminated
+		switch {
+		case t == nil || t.ExitCode == 0:
+		case t.Reason == "OOMKilled":
+			return fmt.Sprintf("pod %s ran out of memory", p.Name)
+		default:
+			// Its last line says it, and what to do.
+			lines := strings.Split(lastLines(clean(t.Message)), "\n")
+			return quote(strings.TrimPrefix(firstOf(lines[len(lines)-1], t.Reason), agentError))
+		}
+	}
+	return fmt.Sprintf("pod %s failed: %s", p.Name, quote(firstOf(p.Status.Message, p.Status.Reason)))
+}
+
+// agentError is what the agent puts before what went wrong.
+const agentError = "function-aim: error: "
+
 // sorted pods, oldest first: those that should come to serve, those that failed
 // for good, and those that are being deleted.
 func sorted(pods []corev1.Pod) (live, dead, going []corev1.Pod) {
@@ -289,10 +325,11 @@ func diagnoseContainer(pod string, s corev1.ContainerStatus, init bool) (v1alpha
 		return cannotRun(pod, s, firstOf(last.Message, last.Reason))
 	}
 	if w := s.State.Waiting; w != nil {
-		switch w.Reason {
-		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed":
+		if slices.Contains(cannotPull, w.Reason) {
 			c := find(pullErrors, w.Reason+": "+w.Message)
 			return c.reason, fmt.Sprintf("%s cannot pull image %s: %s; %s", subject(pod, s), s.Image, quote(pullMessage(firstOf(w.Message, w.Reason))), c.advice)
+		}
+		switch w.Reason {
 		case "CreateContainerError", "RunContainerError", "PreCreateHookError", "PreStartHookError", "PostStartHookError":
 			return cannotRun(pod, s, firstOf(w.Message, w.Reason))
 		}
@@ -301,6 +338,13 @@ func diagnoseContainer(pod string, s corev1.ContainerStatus, init bool) (v1alpha
 		return "", ""
 	}
 	return diagnoseEnd(pod, s, last, init)
+}
+
+// cannotPull are the kubelet's reasons for a container that waits for its image.
+//
+//nolint:gochecknoglobals // A constant that Go cannot express as such.
+var cannotPull = []string{
+	"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed",
 }
 
 // cannotRun says that there is an image, and that it cannot be run.

@@ -64,7 +64,7 @@ func env(name string, from corev1.EnvVarSource) func(p *corev1.Pod) {
 	}
 }
 
-func secretKey(name, key string) corev1.EnvVarSource {
+func fromSecret(name, key string) corev1.EnvVarSource {
 	return corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: key}}
 }
 
@@ -163,12 +163,12 @@ func causes() map[string]struct {
 
 		"NoToken": {
 			"The field that names the Secret should be told.",
-			[]change{env("HF_TOKEN", secretKey("hugging-face", "token")), container(waiting("CreateContainerConfigError", `secret "hugging-face" not found`))},
+			[]change{env("HF_TOKEN", fromSecret("hugging-face", "token")), container(waiting("CreateContainerConfigError", `secret "hugging-face" not found`))},
 			diagnosis{"ApplyFailed", `pod chat-a cannot start: secret "hugging-face" not found; create it, or correct hfTokenSecretRef`},
 		},
 		"NoKey": {
 			"The Secret is there, and lacks the key.",
-			[]change{env("VLLM_API_KEY", secretKey("clients", "api")), container(waiting("CreateContainerConfigError", "couldn't find key api in Secret team-a/clients"))},
+			[]change{env("VLLM_API_KEY", fromSecret("clients", "api")), container(waiting("CreateContainerConfigError", "couldn't find key api in Secret team-a/clients"))},
 			diagnosis{"ApplyFailed", "pod chat-a cannot start: couldn't find key api in Secret team-a/clients; add the key, or correct security.apiKeySecretRef"},
 		},
 		"NoConfigMap": {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/engine"
 	"github.com/aim-engine/function-aim/fn/gpu"
 	"github.com/aim-engine/function-aim/fn/model"
@@ -70,7 +71,7 @@ const (
 )
 
 // Roles of all objects that an endpoint may have, in the order in which they
-// are rendered.
+// are rendered, but for those of downloads.
 func Roles() []Role {
 	return []Role{
 		RoleConfig, RoleServiceAccount, RoleCache, RoleDeployment, RoleReplicas, RoleService, RoleCanary, RoleCanaryService,
@@ -145,6 +146,7 @@ func Kinds() []schema.GroupVersionKind {
 		{Version: "v1", Kind: "ServiceAccount"},
 		{Group: "apps", Version: "v1", Kind: "Deployment"},
 		{Group: "autoscaling", Version: "v2", Kind: "HorizontalPodAutoscaler"},
+		{Group: "batch", Version: "v1", Kind: "Job"},
 		{Group: "networking.k8s.io", Version: "v1", Kind: "Ingress"},
 		{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"},
 		{Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"},
@@ -163,6 +165,11 @@ type Manifest struct {
 	Retain bool
 	// Partial manifests hold some fields of an object that another has.
 	Partial bool
+	// Hold the object back: it is not to be made yet, and if it is there, not to
+	// be changed.
+	Hold bool
+	// Keep the object as it was applied, if it is there: it has done its work.
+	Keep bool
 	// Connection is a key of a Secret that belongs into the endpoint's
 	// connection details. The object is only looked at then.
 	Connection *v1alpha1.SecretKeyRef
@@ -172,6 +179,8 @@ type Manifest struct {
 type Platform struct {
 	// GPUResourceName is the extended resource of a GPU.
 	GPUResourceName string
+	// Agent that downloads models.
+	Agent agent.Platform
 	// StorageClass of caches that name none.
 	StorageClass string
 	// Tolerations of every pod.
@@ -250,6 +259,9 @@ func BaseName(name string) string {
 
 // TargetName of an endpoint's object.
 func (e Endpoint) TargetName(r Role) string {
+	if strings.HasPrefix(string(r), string(RolePreload)) {
+		return PreloadName(e.Name, r)
+	}
 	base := BaseName(e.Name)
 	switch r { //nolint:exhaustive // The others have the endpoint's name.
 	case RoleConfig, RoleAPIKey:
@@ -374,6 +386,7 @@ func Default(s *v1alpha1.AIMEndpointSpec) {
 	def(&s.Service.Port, 8000)
 	def(&s.Cache.Enabled, false)
 	def(&s.Cache.Retain, true)
+	def(&s.Cache.Preload, true)
 	def(&s.Monitoring.Enabled, false)
 	def(&s.Monitoring.Prometheus.Enabled, true)
 	def(&s.Monitoring.Grafana.Enabled, true)
@@ -443,4 +456,13 @@ func (e Endpoint) GrowingClass(live Live) string {
 		return ""
 	}
 	return e.volume().GrowingClass(live.Cache)
+}
+
+// BindingClass is the storage class of a volume for which it matters whether it
+// waits for a pod; empty if it does not matter.
+func (e Endpoint) BindingClass(live Live) string {
+	if !e.preloads() || live.Cache == nil || live.Cache.Status.Phase == corev1.ClaimBound {
+		return ""
+	}
+	return ptr.Deref(live.Cache.Spec.StorageClassName, "")
 }

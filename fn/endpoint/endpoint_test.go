@@ -278,7 +278,7 @@ func TestDefault(t *testing.T) {
 		Resources: &v1alpha1.Resources{},
 		Scaling:   &v1alpha1.Scaling{MinReplicas: ptr.To[int32](1)},
 		Service:   &v1alpha1.Service{Type: "ClusterIP", Port: ptr.To[int32](8000)},
-		Cache:     &v1alpha1.Cache{Enabled: ptr.To(false), Retain: ptr.To(true), AccessMode: "ReadWriteOnce"},
+		Cache:     &v1alpha1.Cache{Enabled: ptr.To(false), Retain: ptr.To(true), Preload: ptr.To(true), AccessMode: "ReadWriteOnce"},
 		Image:     &v1alpha1.Image{},
 		Monitoring: &v1alpha1.Monitoring{
 			Enabled:    ptr.To(false),
@@ -295,7 +295,7 @@ func TestDefault(t *testing.T) {
 		Recipe:  &v1alpha1.RecipeSelection{AutoSelect: ptr.To(false), Objective: "Cost", UpgradePolicy: "Automatic"},
 		Scaling: &v1alpha1.Scaling{MinReplicas: ptr.To[int32](3)},
 		Service: &v1alpha1.Service{Type: "NodePort", Port: ptr.To[int32](80)},
-		Cache:   &v1alpha1.Cache{Enabled: ptr.To(true), Retain: ptr.To(false), AccessMode: "ReadWriteMany"},
+		Cache:   &v1alpha1.Cache{Enabled: ptr.To(true), Retain: ptr.To(false), Preload: ptr.To(false), AccessMode: "ReadWriteMany"},
 		Image:   &v1alpha1.Image{Tag: "v1"}, Resources: &v1alpha1.Resources{CPU: "1"},
 		Monitoring: &v1alpha1.Monitoring{
 			Enabled:    ptr.To(true),

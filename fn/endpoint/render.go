@@ -27,7 +27,13 @@ func (e Endpoint) Render(live Live) ([]Manifest, error) {
 	if *e.Spec.Cache.Enabled {
 		ms = append(ms, Manifest{Role: RoleCache, Object: e.volume().Claim(live.Cache, live.CacheExpandable), Retain: *e.Spec.Cache.Retain})
 	}
-	ms = append(ms, e.Workload(live))
+	p := e.preload(live)
+	if p.job != nil {
+		ms = append(ms, Manifest{Role: p.role, Object: p.job, Keep: p.done})
+	}
+	w := e.Workload(live)
+	w.Hold = p.holds
+	ms = append(ms, w)
 	// The Deployment's own manifest never has replicas: provider-kubernetes
 	// would reset what an autoscaler decided, and taking them out of it later
 	// would set them to 1. So they are a manifest of their own, which leaves
@@ -52,6 +58,10 @@ func (e Endpoint) Render(live Live) ([]Manifest, error) {
 		return nil, err
 	}
 	ms = append(ms, watched...)
+	for i, m := range ms {
+		// There is nothing to scale before there is a Deployment.
+		ms[i].Hold = m.Hold || p.holds && live.Deployment == nil && (m.Role == RoleAutoscaler || m.Role == RoleScaledObject)
+	}
 	if ref := e.security().APIKeySecretRef; ref != nil {
 		ms = append(ms, Manifest{Role: RoleAPIKey, Object: e.configReference(), Connection: ref})
 	}

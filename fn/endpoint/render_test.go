@@ -13,6 +13,7 @@ import (
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -64,6 +65,12 @@ func manifests(t *testing.T, ms []Manifest) string {
 		if m.Partial {
 			b.WriteString(", partial")
 		}
+		if m.Hold {
+			b.WriteString(", held back")
+		}
+		if m.Keep {
+			b.WriteString(", kept")
+		}
 		if m.Connection != nil {
 			fmt.Fprintf(&b, ", with %s of Secret %s", m.Connection.Key, m.Connection.Name)
 		}
@@ -102,6 +109,7 @@ func TestRender(t *testing.T) {
 // TestRenderStrict decodes what is rendered as the API server would.
 func TestRenderStrict(t *testing.T) {
 	kinds := map[string]func() runtime.Object{
+		"Job":                 func() runtime.Object { return &batchv1.Job{} },
 		"ServiceAccount":      func() runtime.Object { return &corev1.ServiceAccount{} },
 		"PodDisruptionBudget": func() runtime.Object { return &policyv1.PodDisruptionBudget{} },
 		"NetworkPolicy":       func() runtime.Object { return &networkingv1.NetworkPolicy{} },

@@ -10,11 +10,18 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// affinity of the pods: the user's, on nodes with the recipe's hardware.
+// affinity of the pods: the user's, on nodes with the recipe's hardware, and
+// where the volume is.
 func (e Endpoint) affinity() *corev1.Affinity {
 	out := &corev1.Affinity{}
 	if a := e.Spec.Deployment.Affinity; a != nil {
 		out = a.DeepCopy()
+	}
+	if claim := e.sameNode(); claim != "" {
+		if out.PodAffinity == nil {
+			out.PodAffinity = &corev1.PodAffinity{}
+		}
+		out.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution = append(out.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution, SameNode(claim))
 	}
 	hardware := e.Accelerator.NodeAffinity()
 	if out.NodeAffinity == nil {

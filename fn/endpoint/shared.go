@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/agent"
 )
 
 // A Shared cache is the volume of an AIMCache.
@@ -34,21 +35,13 @@ type Cached struct {
 	Model, Revision, Commit string
 }
 
-// DefaultRevision of a model, where none is asked for.
-const DefaultRevision = "main"
-
 // cached says whether the shared cache has the endpoint's model, at its revision.
 func (e Endpoint) cached() bool {
 	s := e.Recipe.Snapshot
 	return e.Shared != nil && slices.ContainsFunc(e.Shared.Has, func(c Cached) bool {
-		return c.Model == s.Model && (c.Revision == cmp.Or(s.Revision, DefaultRevision) || c.Commit == s.Revision)
+		return c.Model == s.Model && (c.Revision == cmp.Or(s.Revision, agent.DefaultRevision) || c.Commit == s.Revision)
 	})
 }
-
-// CacheGroup is the user and group of the agents that fill shared caches. What
-// they write can be written by their group: servers have no capability to
-// write what belongs to others, even if they run as root.
-const CacheGroup int64 = 65532
 
 const envOffline = "HF_HUB_OFFLINE"
 

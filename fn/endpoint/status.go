@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -50,6 +52,12 @@ type Live struct {
 	// CacheExpandable says whether the class of the cache's volume allows it
 	// to grow.
 	CacheExpandable bool
+	// CacheBinds says that its class binds it without waiting for a pod.
+	CacheBinds bool
+	// Jobs that download models into it, by the IDs in their roles.
+	Jobs map[string]*batchv1.Job
+	// PreloadPods are those of a download that is not done.
+	PreloadPods []corev1.Pod
 	// ApplyErrors by role: why a manifest could not be applied.
 	ApplyErrors map[Role]string
 }
@@ -130,6 +138,9 @@ func (e Endpoint) workloadReady(live Live) Condition {
 		if live.Serving() {
 			c.Message = bound("the workload keeps running as it was; " + c.Message)
 		}
+		return c
+	}
+	if e.held(&c, live) {
 		return c
 	}
 	d := live.Deployment
@@ -216,11 +227,18 @@ func (e Endpoint) cacheReady(live Live) Condition {
 		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonDisabled, "cache.enabled is false: each pod downloads the model"
 		return c
 	}
-	if live.refusedBy(&c, RoleCache) {
+	if live.refusedBy(&c, RoleCache) || e.preloadReady(&c, live) {
 		return c
 	}
 	st := e.volume().State(live.Cache, live.CacheExpandable, !live.Remote)
 	c.OK, c.Reason, c.Message = st.OK, st.Reason, st.Message
+	switch {
+	case !c.OK:
+	case e.preload(live).done:
+		c.Message += ", and has " + e.Recipe.Snapshot.Model
+	case *e.Spec.Cache.Preload && e.Platform.Agent.Image == "":
+		c.Message += "; the server downloads the model: the platform has set no agentImage"
+	}
 	return c
 }
 
@@ -315,7 +333,11 @@ func loadBalancer(s *corev1.Service) string {
 }
 
 func describe(r Role) string {
+	if strings.HasPrefix(string(r), string(RolePreload)) {
+		return "the Job that downloads the model"
+	}
 	switch r {
+	case RolePreload:
 	case RoleConfig:
 		return "the ConfigMap"
 	case RoleAPIKey:

@@ -471,13 +471,13 @@ func TestCacheReady(t *testing.T) {
 			reason: "A bound volume should be told of with its size.",
 			spec:   `cache: {enabled: true, storageClass: standard, size: 50Gi}`,
 			live:   Live{Cache: boundClaim("50Gi", "standard")},
-			want:   Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 50Gi is bound"},
+			want:   Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 50Gi is bound; the server downloads the model: the platform has set no agentImage"},
 		},
 		"SizeSpelledOtherwise": {
 			reason: "The same size in other units is the same.",
 			spec:   `cache: {enabled: true, size: 51200Mi}`,
 			live:   Live{Cache: boundClaim("50Gi", "standard")},
-			want:   Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 50Gi is bound"},
+			want:   Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 50Gi is bound; the server downloads the model: the platform has set no agentImage"},
 		},
 		"ShrinkIgnored": {
 			reason: "A volume cannot shrink.",
@@ -489,7 +489,7 @@ func TestCacheReady(t *testing.T) {
 			reason: "A size that nobody asked for need not be told of.",
 			spec:   `cache: {enabled: true}`,
 			live:   Live{Cache: boundClaim("500Gi", "standard")},
-			want:   Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 500Gi is bound"},
+			want:   Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 500Gi is bound; the server downloads the model: the platform has set no agentImage"},
 		},
 		"ExpansionNotSupported": {
 			reason: "A volume grows only where its class allows that.",
@@ -501,7 +501,7 @@ func TestCacheReady(t *testing.T) {
 			reason: "A volume that may grow is being applied.",
 			spec:   `cache: {enabled: true, size: 100Gi}`,
 			live:   Live{Cache: boundClaim("50Gi", "standard"), CacheExpandable: true},
-			want:   Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 50Gi is bound"},
+			want:   Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 50Gi is bound; the server downloads the model: the platform has set no agentImage"},
 		},
 		"StorageClassImmutable": {
 			reason: "A class cannot change, and how to get another should be told.",
@@ -515,7 +515,7 @@ func TestCacheReady(t *testing.T) {
 			spec:     `cache: {enabled: true}`,
 			platform: "fast",
 			live:     Live{Cache: boundClaim("500Gi", "standard")},
-			want:     Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 500Gi is bound"},
+			want:     Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 500Gi is bound; the server downloads the model: the platform has set no agentImage"},
 		},
 		"AccessModeImmutable": {
 			reason: "A mode cannot change, and how to get another should be told.",
@@ -532,7 +532,7 @@ func TestCacheReady(t *testing.T) {
 				pvc.Spec.AccessModes = nil
 				return Live{Cache: pvc}
 			}(),
-			want: Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 50Gi is bound"},
+			want: Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 50Gi is bound; the server downloads the model: the platform has set no agentImage"},
 		},
 		"ApplyFailed": {
 			reason: "Why a volume cannot be applied should be told.",

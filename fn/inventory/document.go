@@ -94,7 +94,8 @@ type Model struct {
 	// CachedAt is when it was complete.
 	CachedAt *time.Time `json:"cachedAt,omitempty"`
 	// LastAccessed is the last use that was recorded; absent if none was. A
-	// server records that it starts, not each request.
+	// clean-up records the models that endpoints use at that time, and no single
+	// request.
 	LastAccessed *time.Time `json:"lastAccessed,omitempty"`
 	// AccessCount of the recorded uses; absent if there are none.
 	AccessCount int64 `json:"accessCount,omitempty"`

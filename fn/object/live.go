@@ -87,6 +87,13 @@ func (l Live) Answer() (exists, known bool) {
 	return false, false
 }
 
+// Refused says whether the provider could not apply the manifest. That there is
+// no target is no such failure: an Object that only looks, or did until now, has
+// made none.
+func (l Live) Refused() bool {
+	return !l.Synced && !strings.Contains(l.SyncedMessage, notThere)
+}
+
 // Labels of the live target.
 func (l Live) Labels() map[string]string {
 	out := map[string]string{}

@@ -100,7 +100,7 @@ func TestAdmit(t *testing.T) {
 				"recipe":  map[string]any{"autoSelect": true, "objective": "Throughput", "upgradePolicy": "Pinned"},
 				"scaling": map[string]any{"minReplicas": int64(1)},
 				"service": map[string]any{"type": "ClusterIP", "port": int64(8000)},
-				"cache":   map[string]any{"enabled": true, "retain": true, "accessMode": "ReadWriteOnce"},
+				"cache":   map[string]any{"enabled": true, "retain": true, "preload": true, "accessMode": "ReadWriteOnce"},
 			}},
 		},
 		"UnknownKind": {

@@ -61,6 +61,12 @@ type Input struct {
 	// +optional
 	AgentImage string `json:"agentImage,omitempty"`
 
+	// AgentEnv are environment variables of the agent: HTTPS_PROXY and NO_PROXY
+	// of a network without direct access, or HF_ENDPOINT of a mirror of the
+	// Hugging Face Hub.
+	// +optional
+	AgentEnv []corev1.EnvVar `json:"agentEnv,omitempty"`
+
 	// StorageClass of caches that name none.
 	// +optional
 	StorageClass string `json:"storageClass,omitempty"`

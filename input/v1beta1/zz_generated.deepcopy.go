@@ -91,6 +91,13 @@ func (in *Input) DeepCopyInto(out *Input) {
 		*out = make([]EngineImage, len(*in))
 		copy(*out, *in)
 	}
+	if in.AgentEnv != nil {
+		in, out := &in.AgentEnv, &out.AgentEnv
+		*out = make([]v1.EnvVar, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
+	}
 	if in.Tolerations != nil {
 		in, out := &in.Tolerations, &out.Tolerations
 		*out = make([]v1.Toleration, len(*in))

@@ -45,28 +45,33 @@ func stageConfiguration(dir string, o Options) error {
 			return errors.Errorf("cannot find any YAML file in %s", filepath.Join(o.Root, from))
 		}
 	}
-	return nameAgent(filepath.Join(dir, "compositions", "aimcache.yaml"), o)
+	for _, c := range []string{"aimcache.yaml", "aimendpoint.yaml"} {
+		if err := nameAgent(filepath.Join(dir, "compositions", c), o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// agentImage is what the agent of caches is called in our Composition.
+// agentImage is what the agent is called in our Compositions.
 const agentImage = "registry.example.com/aim-engine/" + FunctionName + ":v0.1.0"
 
-// nameAgent replaces the image of the agent of caches by the function package
-// that we build beside it: a package is an image, and the agent is the
-// function's own program. It doesn't matter if there are no caches.
+// nameAgent replaces the image of the agent in a Composition by the function
+// package that we build beside it: a package is an image, and the agent is the
+// function's own program. It doesn't matter if there is no such Composition.
 func nameAgent(file string, o Options) error {
 	b, err := os.ReadFile(file) //nolint:gosec // It's our own file.
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return errors.Wrap(err, "cannot read the Composition of caches")
+		return errors.Wrap(err, "cannot read a Composition")
 	}
 	if !bytes.Contains(b, []byte(agentImage)) {
 		return errors.Errorf("cannot find image %s in %s", agentImage, file)
 	}
 	b = bytes.ReplaceAll(b, []byte(agentImage), []byte(o.Registry+"/"+FunctionName+":"+o.Version))
-	return errors.Wrap(os.WriteFile(file, b, 0o600), "cannot write the Composition of caches")
+	return errors.Wrap(os.WriteFile(file, b, 0o600), "cannot write a Composition")
 }
 
 // writeConfigurationMeta writes what the configuration package is, depending on

@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/cache"
 	"github.com/aim-engine/function-aim/fn/object"
 )
@@ -18,7 +19,7 @@ import (
 // caches that an API server must take.
 func caches() map[string]cache.Cache {
 	platform := cache.Platform{
-		AgentImage: "localhost:5000/function-aim:v1", GPUResourceName: "amd.com/gpu",
+		Agent: agent.Platform{Image: "localhost:5000/function-aim:v1"}, GPUResourceName: "amd.com/gpu",
 		Tolerations: []corev1.Toleration{{Key: "dedicated", Operator: corev1.TolerationOpExists}},
 	}
 	of := func(name string, spec v1alpha1.AIMCacheSpec) cache.Cache {
@@ -44,10 +45,10 @@ func caches() map[string]cache.Cache {
 	}
 }
 
-// manifestsOf a cache that has nothing yet.
+// manifestsOf a cache that has its volume, and nothing else yet.
 func manifestsOf(t *testing.T, c cache.Cache) []manifest {
 	t.Helper()
-	rendered, err := c.Render(cache.Live{})
+	rendered, err := c.Render(cache.Live{Volume: c.Volume().Claim(nil, false), Role: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,10 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
+
+	"github.com/aim-engine/function-aim/fn/agent"
 )
 
 // observe writes the composites and composed resources of the cases that go on
@@ -23,10 +26,16 @@ func observe(t *testing.T) {
 	var objects []*unstructured.Unstructured
 	for _, d := range fresh {
 		if d.GetKind() == "Object" {
-			objects = append(objects, d)
+			// The server is not held back any more: its model is there.
+			objects = append(objects, patched(d, `{"spec": {"managementPolicies": null}}`))
+			if kindOf(d) == "PersistentVolumeClaim" {
+				objects[len(objects)-1] = d
+			}
 		}
 	}
+	objects = append(objects, downloaded(objects))
 
+	xr = composes(t, xr, objects[len(objects)-1])
 	ready := patched(xr, `{"status": {"phase": "Ready", "reason": null, "replicas": {"current": 1, "desired": 1, "ready": 1, "available": 1}}}`)
 	running := applied(t, objects, `{"spec": {"replicas": 1}, "status": {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}}`)
 
@@ -54,12 +63,7 @@ func observe(t *testing.T) {
 	}`
 	scaler := patched(objects[0], `{"spec": null}`, replicas)
 	scaler.SetOwnerReferences(objects[0].GetOwnerReferences())
-	two := patched(ready, `{"spec": {"scaling": {"minReplicas": 2}}}`)
-	refs, _, _ := unstructured.NestedSlice(two.Object, "spec", "resourceRefs")
-	refs = append(refs, map[string]any{"apiVersion": scaler.GetAPIVersion(), "kind": scaler.GetKind(), "name": scaler.GetName()})
-	if err := unstructured.SetNestedSlice(two.Object, refs, "spec", "resourceRefs"); err != nil {
-		t.Fatal(err)
-	}
+	two := composes(t, patched(ready, `{"spec": {"scaling": {"minReplicas": 2}}}`), scaler)
 	rolling := make([]*unstructured.Unstructured, 0, len(objects)+1)
 	for _, o := range objects {
 		if kindOf(o) == "Deployment" {
@@ -71,6 +75,51 @@ func observe(t *testing.T) {
 	write(t, "degraded/observed.yaml", "One of two replicas is available.",
 		applied(t, append(rolling, scaler), `{"spec": {"replicas": 2}, "status": {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 1, "availableReplicas": 1, "unavailableReplicas": 1}}`)...)
 }
+
+// composes another resource.
+func composes(t *testing.T, xr, o *unstructured.Unstructured) *unstructured.Unstructured {
+	t.Helper()
+	out := xr.DeepCopy()
+	refs, _, _ := unstructured.NestedSlice(out.Object, "spec", "resourceRefs")
+	refs = append(refs, map[string]any{"apiVersion": o.GetAPIVersion(), "kind": o.GetKind(), "name": o.GetName()})
+	if err := unstructured.SetNestedSlice(out.Object, refs, "spec", "resourceRefs"); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// downloaded is the Object of a Job that has downloaded the model to the volume
+// among some Objects.
+func downloaded(objects []*unstructured.Unstructured) *unstructured.Unstructured {
+	d := agent.Download{Model: "Qwen/Qwen3-32B"}
+	for i, o := range objects {
+		if kindOf(o) == "PersistentVolumeClaim" {
+			d.Volume = types.UID(uid(i))
+		}
+	}
+	out := patched(objects[0], `{"spec": null}`, `{
+		"apiVersion": "kubernetes.crossplane.io/v1alpha2", "kind": "Object",
+		"metadata": {
+			"name": "qwen3-32b-x7k2p-f82c0b163a28",
+			"annotations": {"crossplane.io/composition-resource-name": "preload-1d9b14f5-object", "crossplane.io/external-name": "qwen3-32b-preload-1d9b14f5"}
+		},
+		"spec": {
+			"forProvider": {"manifest": {
+				"apiVersion": "batch/v1", "kind": "Job",
+				"metadata": {"name": "qwen3-32b-preload-1d9b14f5", "namespace": "default", "labels": {"aim.engine.amd.com/download": "`+d.Key()+`"}},
+				"spec": {"template": {"spec": {"containers": [{"name": "agent", "image": "registry.example.com/aim-engine/function-aim:v0.0.9"}], "restartPolicy": "Never"}}}
+			}},
+			"providerConfigRef": {"name": "default"},
+			"readiness": {"policy": "SuccessfulCreate"},
+			"watch": true
+		}
+	}`)
+	out.SetOwnerReferences(objects[0].GetOwnerReferences())
+	return out
+}
+
+// uid of the target of an Object among others.
+func uid(i int) string { return fmt.Sprintf("10000000-0000-4000-8000-%012d", i+1) }
 
 // applied Objects, as the provider shows them once it has applied what they
 // hold. The patch is what the cluster makes of the Deployment.
@@ -84,6 +133,7 @@ func applied(t *testing.T, objects []*unstructured.Unstructured, deployment stri
 		"Service":               `{"spec": {"clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"]}, "status": {"loadBalancer": {}}}`,
 		"PersistentVolumeClaim": `{"spec": {"storageClassName": "standard", "volumeMode": "Filesystem", "volumeName": "pvc-1"}, "status": {"phase": "Bound"}}`,
 		"ConfigMap":             `{}`,
+		"Job":                   `{"status": {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True", "reason": "CompletionsReached"}]}}`,
 	}
 	targets := map[string]map[string]any{}
 	out := make([]*unstructured.Unstructured, 0, len(objects))
@@ -93,7 +143,7 @@ func applied(t *testing.T, objects []*unstructured.Unstructured, deployment stri
 		if targets[kind] == nil {
 			// A partial manifest's target is that of the whole one before it.
 			u := patched(&unstructured.Unstructured{Object: m},
-				fmt.Sprintf(`{"metadata": {"uid": "10000000-0000-4000-8000-%012d", "resourceVersion": "%d", "creationTimestamp": "2026-01-01T00:00:00Z"}}`, i+1, 700+i), made[kind])
+				fmt.Sprintf(`{"metadata": {"uid": "%s", "resourceVersion": "%d", "creationTimestamp": "2026-01-01T00:00:00Z"}}`, uid(i), 700+i), made[kind])
 			if kind == "Deployment" {
 				u = patched(u, deployment)
 			}

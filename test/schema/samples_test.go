@@ -39,7 +39,7 @@ model: {id: Qwen/Qwen3-32B}
 recipe: {autoSelect: true, objective: Throughput, upgradePolicy: Pinned}
 scaling: {minReplicas: 1}
 service: {type: ClusterIP, port: 8000}
-cache: {enabled: false, accessMode: ReadWriteOnce, retain: true}
+cache: {enabled: false, accessMode: ReadWriteOnce, retain: true, preload: true}
 `,
 		},
 		"EmptyStrings": {
@@ -55,7 +55,7 @@ image: {repository: "", tag: ""}
 model: {id: Qwen/Qwen3-32B, version: "", revision: ""}
 resources: {cpu: "", memory: ""}
 service: {type: ClusterIP, port: 8000, loadBalancerIP: ""}
-cache: {enabled: false, storageClass: "", size: "", accessMode: ReadWriteOnce, retain: true}
+cache: {enabled: false, storageClass: "", size: "", accessMode: ReadWriteOnce, retain: true, preload: true}
 image: {repository: "", tag: ""}
 `,
 		},
@@ -76,7 +76,7 @@ recipe: {autoSelect: true, gpuCount: 1, objective: Throughput, upgradePolicy: Pi
 resources: {gpuCount: 1, cpu: "4", memory: 16Gi, memoryLimit: 32Gi, cpuLimit: "8"}
 scaling: {minReplicas: 1, maxReplicas: 3, targetCPUUtilization: 70, targetMemoryUtilization: 80}
 service: {type: NodePort, port: 8000, targetPort: 8000}
-cache: {enabled: true, storageClass: local-path, size: 50Gi, accessMode: ReadWriteOnce, retain: true}
+cache: {enabled: true, storageClass: local-path, size: 50Gi, accessMode: ReadWriteOnce, retain: true, preload: true}
 image: {repository: "localhost:5000/aim-vllm", tag: latest, pullPolicy: IfNotPresent}
 `,
 		},
@@ -88,7 +88,7 @@ cache: {name: models}
 `,
 			want: `
 model: {id: Qwen/Qwen3-32B}
-cache: {name: models, enabled: false, accessMode: ReadWriteOnce, retain: true}
+cache: {name: models, enabled: false, accessMode: ReadWriteOnce, retain: true, preload: true}
 `,
 		},
 		"Full": {
@@ -150,6 +150,7 @@ cache:
   size: 1.5Ti
   accessMode: ReadWriteMany
   retain: false
+  preload: false
 security:
   podSecurityContext: {runAsUser: 1000, runAsGroup: 0, fsGroup: 2000}
   supplementalGroups: [44, 109]

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/crossplane/function-sdk-go/errors"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	storagev1 "k8s.io/api/storage/v1"
+
+	"github.com/aim-engine/function-aim/fn/endpoint"
+	"github.com/aim-engine/function-aim/fn/object"
+)
+
+// preloadsIn what is observed: the IDs of downloads that have an Object, sorted.
+func preloadsIn(req *fnv1.RunFunctionRequest, g object.Generation) []string {
+	prefix, suffix := string(endpoint.RolePreload), g.ResourceName("")
+	var out []string
+	for name := range req.GetObserved().GetResources() {
+		id, ok := strings.CutPrefix(name, prefix)
+		if id, cut := strings.CutSuffix(id, suffix); ok && cut {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// preloadJobs are the live Jobs of downloads, by their IDs.
+func preloadJobs(req *fnv1.RunFunctionRequest, g object.Generation) (map[string]*batchv1.Job, error) {
+	out := map[string]*batchv1.Job{}
+	for _, id := range preloadsIn(req, g) {
+		j := &batchv1.Job{}
+		o := object.FromStruct(observedObject(req, g, endpoint.RolePreload+endpoint.Role(id)))
+		if ok, err := o.Into(j); err != nil {
+			return nil, errors.Wrap(err, "cannot read a live Job")
+		} else if ok && !o.Observing {
+			out[id] = j
+		}
+	}
+	return out, nil
+}
+
+// lookAtPreload asks for what an endpoint's download depends on: when its
+// volume binds, and why its pods do not do their work.
+func lookAtPreload(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, podDiagnosis string, live *endpoint.Live) error {
+	if live.Remote {
+		return nil
+	}
+	if class := e.BindingClass(*live); class != "" {
+		sc, err := storageClass(req, rsp, class)
+		if err != nil {
+			return err
+		}
+		live.CacheBinds = sc != nil && sc.VolumeBindingMode != nil && *sc.VolumeBindingMode == storagev1.VolumeBindingImmediate
+	}
+	job := e.Downloads(*live)
+	if job == "" || podDiagnosis != diagnosisEnabled {
+		return nil
+	}
+	var err error
+	live.PreloadPods, err = podsOf(req, rsp, "preload-pods", e.Namespace, map[string]string{batchv1.JobNameLabel: job})
+	return err
+}
