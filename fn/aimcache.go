@@ -168,13 +168,17 @@ func cacheOf(log logging.Logger, xr composite, in *v1beta1.Input) (cache.Cache, 
 	return c, before, nil
 }
 
-// holds tells a cache what its live volume was asked to hold.
+// holds tells a cache what its live volume was asked to hold, and who can mount
+// it.
 func holds(req *fnv1.RunFunctionRequest, g object.Generation, c *cache.Cache) error {
 	v := corev1.PersistentVolumeClaim{}
 	if _, err := object.FromStruct(req.GetObserved().GetResources()[g.ResourceName(string(cache.RoleVolume))].GetResource()).Into(&v); err != nil {
 		return errors.Wrap(err, "cannot read the live PersistentVolumeClaim")
 	}
 	c.Holds = v.Spec.Resources.Requests[corev1.ResourceStorage]
+	if len(v.Spec.AccessModes) > 0 {
+		c.Mode = v.Spec.AccessModes[0]
+	}
 	return nil
 }
 

@@ -171,6 +171,31 @@ func TestPreloadSteady(t *testing.T) {
 	}
 }
 
+// TestModeStays makes sure that a mode that cannot change restarts no server,
+// and lets no pod mount what it cannot.
+func TestModeStays(t *testing.T) {
+	w := runningWorld(t, ownCache)
+	before := w.reconcile(t).GetDesired().GetResources()[nameDeployment].GetResource()
+	w.xr = merged(w.xr, `{"spec": {"cache": {"accessMode": "ReadWriteMany"}}}`)
+	rsp := w.reconcile(t)
+	if diff := cmp.Diff(at(before, "spec"), at(rsp.GetDesired().GetResources()[nameDeployment].GetResource(), "spec"), protocmp.Transform()); diff != "" {
+		t.Errorf("-before, +after:\n%s", diff)
+	}
+	if got := sceneOf(rsp).Cache; !strings.HasPrefix(got, "FALSE StorageClassImmutable: cache.accessMode cannot change") {
+		t.Errorf("That it cannot change should be told: got %s", got)
+	}
+
+	c := runningCache(t, `{"spec": {"storage": {"accessMode": "ReadWriteOnce"}}}`, cleaning)
+	spec := func() *structpb.Value {
+		return at(c.reconcile(t).GetDesired().GetResources()[nameCleanup].GetResource(), "spec")
+	}
+	was := spec()
+	c.xr = merged(c.xr, `{"spec": {"storage": {"accessMode": "ReadWriteMany"}}}`)
+	if diff := cmp.Diff(was, spec(), protocmp.Transform()); diff != "" {
+		t.Errorf("Nor should an agent: -before, +after:\n%s", diff)
+	}
+}
+
 // TestPreloadBinding is about volumes that are not bound yet.
 func TestPreloadBinding(t *testing.T) {
 	pending := live(`{"status": {"phase": "Pending"}}`)
@@ -334,7 +359,10 @@ func TestPreloadRemote(t *testing.T) {
 		rsp := w.reconcile(t)
 		seen := map[string]string{}
 		for _, n := range preloadNames(rsp) {
-			seen[n] = live(`{"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}}`)
+			seen[n] = `{"status": {
+				"conditions": [{"type": "Synced", "status": "True"}],
+				"atProvider": {"manifest": {"metadata": {"uid": "theirs", "labels": {"app.kubernetes.io/managed-by": "Helm"}}}}
+			}}`
 		}
 		w.provide(t, rsp, seen)
 	}

@@ -249,7 +249,8 @@ func (w *world) provide(tb testing.TB, rsp *fnv1.RunFunctionResponse, patches ma
 			continue // Another step's.
 		}
 		key := targetKey(m)
-		if observesOnly(desired[n].GetResource()) {
+		// What only looks makes nothing. It sees what a patch is of.
+		if _, ok := patches[n]; observesOnly(desired[n].GetResource()) && !ok {
 			continue
 		}
 		if w.targets[key] == nil {

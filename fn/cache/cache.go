@@ -92,6 +92,8 @@ type Cache struct {
 	Used []string
 	// Holds is what the live volume was asked to hold; zero if there is none.
 	Holds resource.Quantity
+	// Mode of access of the live volume; empty if there is none.
+	Mode corev1.PersistentVolumeAccessMode
 }
 
 // Live objects of a cache, as they were last seen; nil where there is none.
@@ -401,7 +403,7 @@ func (c Cache) pod(args []string, token *corev1.SecretKeySelector) agent.Pod {
 	if c.Holds.Cmp(p.Capacity) > 0 {
 		p.Capacity = c.Holds
 	}
-	if c.Spec.Storage.AccessMode == string(corev1.ReadWriteOnce) {
+	if cmp.Or(c.Mode, corev1.PersistentVolumeAccessMode(c.Spec.Storage.AccessMode)) == corev1.ReadWriteOnce {
 		p.Labels[endpoint.LabelVolume] = endpoint.LabelValue(p.Claim)
 		p.Affinity.PodAffinity = &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{endpoint.SameNode(p.Claim)}}
 	}

@@ -231,6 +231,7 @@ func (e Endpoint) Apply(p Plan, live Live) (Endpoint, error) {
 		return out, err
 	}
 	out.offline = out.settleOffline(live.Deployment)
+	out.mode = live.accessMode()
 	if p.Canary == nil {
 		return out, nil
 	}
@@ -242,7 +243,7 @@ func (e Endpoint) Apply(p Plan, live Live) (Endpoint, error) {
 // asCanary is the endpoint as the canary of a recipe.
 func (e Endpoint) asCanary(r v1alpha1.SelectedRecipe, live Live) (Endpoint, error) {
 	c, err := e.With(r)
-	c.canary = true
+	c.canary, c.mode = true, live.accessMode()
 	if !c.shareable() {
 		// It may run on a node where the volume is not.
 		c.Shared = nil

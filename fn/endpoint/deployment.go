@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -389,7 +390,13 @@ func (e Endpoint) shareable() bool {
 	if e.Shared != nil {
 		return e.Shared.Mode == corev1.ReadWriteMany
 	}
-	return e.Spec.Cache.AccessMode == string(corev1.ReadWriteMany)
+	return e.accessMode() == corev1.ReadWriteMany
+}
+
+// accessMode of the endpoint's own volume: that of the spec, until there is one,
+// which cannot change.
+func (e Endpoint) accessMode() corev1.PersistentVolumeAccessMode {
+	return cmp.Or(e.mode, corev1.PersistentVolumeAccessMode(e.Spec.Cache.AccessMode))
 }
 
 // hasHome says whether the server has a folder of its own to write to: it must

@@ -231,6 +231,9 @@ type Endpoint struct {
 
 	// canary says that this is one.
 	canary bool
+	// mode of access of the endpoint's own volume, as it is live; empty if it is
+	// not, or has yet to be looked at.
+	mode corev1.PersistentVolumeAccessMode
 	// offline servers ask nobody for a model that is in a shared cache. They only
 	// read there.
 	offline bool

@@ -49,7 +49,7 @@ func (e Endpoint) sameNode() string {
 	case e.canary && !e.shareable():
 	case e.Shared != nil && e.Shared.Mode == corev1.ReadWriteOnce:
 		return e.Shared.Claim
-	case e.Shared == nil && *e.Spec.Cache.Enabled && e.Spec.Cache.AccessMode == string(corev1.ReadWriteOnce):
+	case e.Shared == nil && *e.Spec.Cache.Enabled && e.accessMode() == corev1.ReadWriteOnce:
 		return e.TargetName(RoleCache)
 	}
 	return ""
@@ -115,7 +115,7 @@ func (e Endpoint) preload(live Live) preload {
 	p := preload{role: RolePreload + Role(id), live: live.Jobs[id]}
 	p.done = agent.Complete(p.live)
 	bound := live.Cache.Status.Phase == corev1.ClaimBound
-	exclusive := e.Spec.Cache.AccessMode == string(corev1.ReadWriteOncePod) && live.Deployment != nil
+	exclusive := e.accessMode() == corev1.ReadWriteOncePod && live.Deployment != nil
 	if p.live == nil && (!bound || exclusive) {
 		// Nobody else can mount it while the server does.
 		p.holds = !bound && !exclusive && live.CacheBinds && !runs

@@ -380,6 +380,7 @@ func TestSameNode(t *testing.T) {
 		"SharedOnce": {"Endpoints that share a volume for one node, too.", "cache: {name: models}", shared(corev1.ReadWriteOnce), "models-storage"},
 		"SharedMany": {"Most share one for many.", "cache: {name: models}", shared(corev1.ReadWriteMany), ""},
 		"Canary":     {"A canary has a volume of its own then.", "cache: {enabled: true}", func(e *Endpoint) { e.canary = true }, ""},
+		"Live":       {"A mode cannot change once there is a volume.", "cache: {enabled: true, accessMode: ReadWriteMany}", func(e *Endpoint) { e.mode = corev1.ReadWriteOnce }, "chat-cache"},
 		"Others":     {"What the user wants is there, too.", "cache: {enabled: true}\ndeployment: {affinity: {podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: zone}]}}}", nothing, "chat-cache"},
 	}
 	for name, tc := range cases {

@@ -70,6 +70,14 @@ type Condition struct {
 	Message string
 }
 
+// accessMode of the endpoint's own volume; empty if it is not there.
+func (l Live) accessMode() corev1.PersistentVolumeAccessMode {
+	if l.Cache == nil || len(l.Cache.Spec.AccessModes) == 0 {
+		return ""
+	}
+	return l.Cache.Spec.AccessModes[0]
+}
+
 // has says whether the cluster can have an object of a role.
 func (l Live) has(r Role) bool {
 	a := r.API()
