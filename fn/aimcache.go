@@ -287,6 +287,11 @@ func sharedOf(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e end
 		Mode:  corev1.PersistentVolumeAccessMode(spec.Storage.AccessMode),
 		Bound: status.Storage != nil && status.Storage.PVCPhase == string(corev1.ClaimBound),
 	}
+	for _, u := range status.UsedBy {
+		if u != e.Namespace+"/"+e.Name {
+			out.Others = append(out.Others, strings.TrimPrefix(u, e.Namespace+"/"))
+		}
+	}
 	for _, m := range spec.Models {
 		out.Lists = append(out.Lists, m.ID)
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -191,6 +192,21 @@ func (d Download) JobSpec(p Pod) batchv1.JobSpec {
 		}}},
 		Template: p.Template(),
 	}
+}
+
+// Job of a download. What is deleted by whoever sets no policy, as the provider
+// does, would leave its pods running: so it is for Jobs of batch/v1, unless the
+// Job itself has this finalizer.
+func (d Download) Job(meta metav1.ObjectMeta, spec batchv1.JobSpec) *batchv1.Job {
+	j := &batchv1.Job{ObjectMeta: meta, Spec: spec}
+	j.Finalizers = []string{metav1.FinalizerDeleteDependents}
+	j.Labels = maps.Clone(meta.Labels)
+	if j.Labels == nil {
+		j.Labels = map[string]string{}
+	}
+	j.Labels[LabelDownload] = d.Key()
+	j.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("Job"))
+	return j
 }
 
 // ID of the Job of a download, among those that are live by their IDs. The pods

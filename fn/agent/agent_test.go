@@ -142,3 +142,17 @@ func TestIDOfSeveral(t *testing.T) {
 		}
 	}
 }
+
+// TestJob makes sure that a Job ends with its pods, and shares no labels.
+func TestJob(t *testing.T) {
+	d := Download{Model: "a/b", Volume: "1"}
+	meta := metav1.ObjectMeta{Name: "j", Labels: map[string]string{"a": "b"}}
+	j := d.Job(meta, d.JobSpec(pod()))
+	want := []any{[]string{"foregroundDeletion"}, map[string]string{"a": "b", LabelDownload: d.Key()}, map[string]string{"a": "b"}}
+	if diff := cmp.Diff(want, []any{j.Finalizers, j.Labels, meta.Labels}); diff != "" {
+		t.Errorf("Job(...): -want finalizers and labels, +got:\n%s", diff)
+	}
+	if got := d.Job(metav1.ObjectMeta{}, d.JobSpec(pod())).Labels[LabelDownload]; got != d.Key() {
+		t.Errorf("Job(...): got label %q", got)
+	}
+}

@@ -328,13 +328,11 @@ func (c Cache) binding() *rbacv1.RoleBinding {
 
 // job that downloads a model.
 func (c Cache) job(p Preload, suspended bool) *batchv1.Job {
-	j := &batchv1.Job{ObjectMeta: c.meta(p.Role), Spec: p.spec}
-	j.Labels[agent.LabelDownload] = p.download.Key()
+	j := p.download.Job(c.meta(p.Role), p.spec)
 	if s := model.Slug(p.Model.ID, 63); s != "" {
 		j.Labels["aim.engine.amd.com/model"] = s
 	}
 	j.Spec.Suspend = &suspended
-	j.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("Job"))
 	return j
 }
 

@@ -121,7 +121,7 @@ func (e Endpoint) preload(live Live) preload {
 		p.holds = !bound && !exclusive && live.CacheBinds && !runs
 		return p
 	}
-	p.job = e.preloadJob(p.role, d, spec)
+	p.job = d.Job(e.meta(p.role), spec)
 	p.holds = !p.done && !runs && !exclusive
 	return p
 }
@@ -140,13 +140,6 @@ func (e Endpoint) runs(d *appsv1.Deployment) bool {
 	return d != nil && slices.ContainsFunc(d.Spec.Template.Spec.Containers, func(c corev1.Container) bool {
 		return slices.Equal(c.Args, e.args())
 	})
-}
-
-func (e Endpoint) preloadJob(r Role, d agent.Download, spec batchv1.JobSpec) *batchv1.Job {
-	j := &batchv1.Job{ObjectMeta: e.meta(r), Spec: spec}
-	j.Labels[agent.LabelDownload] = d.Key()
-	j.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("Job"))
-	return j
 }
 
 // agentPod that downloads the model to where the server can run.

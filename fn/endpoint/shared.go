@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,8 @@ type Shared struct {
 	Lists []string
 	// Has are those that it has all of.
 	Has []Cached
+	// Others are the endpoints that mount it beside this one, sorted.
+	Others []string
 }
 
 // A Cached model is in a cache: a commit, and the revision that it was asked
@@ -94,8 +97,20 @@ func (e Endpoint) sharedReady() Condition {
 	default:
 		c.Message = fmt.Sprintf("AIMCache %s does not list %s: the server downloads it into the cache, where it stays until it is cleaned up", s.Name, m)
 	}
-	if e.maxReplicas() > 1 && s.Mode != corev1.ReadWriteMany {
-		c.Message += fmt.Sprintf("; it is %s: replicas on other nodes cannot mount it, so that scaling.maxReplicas above 1 needs one that is ReadWriteMany", s.Mode)
-	}
+	c.Message = bound(c.Message + e.together(s.Mode, s.Others))
 	return c
+}
+
+// together says what a volume's mode of access means for all who mount it.
+func (e Endpoint) together(mode corev1.PersistentVolumeAccessMode, others []string) string {
+	several := e.maxReplicas() > 1
+	switch {
+	case mode == corev1.ReadWriteOncePod && (several || len(others) > 0):
+		return "; it is ReadWriteOncePod: only one pod can mount it, and others wait for that; use one that is ReadWriteMany"
+	case mode == corev1.ReadWriteOnce && len(others) > 0:
+		return fmt.Sprintf("; it is ReadWriteOnce: all pods that mount it, those of %s too, have to be on one node", strings.Join(others, ", "))
+	case mode == corev1.ReadWriteOnce && several:
+		return "; it is ReadWriteOnce: all replicas have to be on one node"
+	}
+	return ""
 }

@@ -305,8 +305,17 @@ func TestSharedCondition(t *testing.T) {
 		},
 		"Several": {
 			"Several replicas and a volume of one node should be told of.", "scaling: {minReplicas: 1, maxReplicas: 3}", usingShared(hasIt), nil,
-			bound("AIMCache models has Qwen/Qwen3-32B, which is read from there; it is ReadWriteOnce: replicas on other nodes cannot mount it, so that scaling.maxReplicas above 1 needs one that is ReadWriteMany"),
+			bound("AIMCache models has Qwen/Qwen3-32B, which is read from there; it is ReadWriteOnce: all replicas have to be on one node"),
 		},
+		"SeveralOfPod": {
+			"And one of one pod.", "scaling: {minReplicas: 2}", usingShared(hasIt, func(s *Shared) { s.Mode = corev1.ReadWriteOncePod }), nil,
+			bound("AIMCache models has Qwen/Qwen3-32B, which is read from there; it is ReadWriteOncePod: only one pod can mount it, and others wait for that; use one that is ReadWriteMany"),
+		},
+		"Others": {
+			"So should who else has to be on that node.", "", usingShared(hasIt, func(s *Shared) { s.Others = []string{"a", "b"} }), nil,
+			bound("AIMCache models has Qwen/Qwen3-32B, which is read from there; it is ReadWriteOnce: all pods that mount it, those of a, b too, have to be on one node"),
+		},
+		"OthersOfMany":  {"Most share one of many nodes.", "", usingShared(hasIt, many, func(s *Shared) { s.Others = []string{"a", "b"} }), nil, bound("AIMCache models has Qwen/Qwen3-32B, which is read from there")},
 		"SeveralOfMany": {"With one of many nodes there is nothing to tell.", "scaling: {minReplicas: 3}", usingShared(hasIt, many), nil, bound("AIMCache models has Qwen/Qwen3-32B, which is read from there")},
 	}
 	for name, tc := range cases {

@@ -240,6 +240,9 @@ func (e Endpoint) cacheReady(live Live) Condition {
 	}
 	st := e.volume().State(live.Cache, live.CacheExpandable, !live.Remote)
 	c.OK, c.Reason, c.Message = st.OK, st.Reason, st.Message
+	if c.OK {
+		c.Message += e.together(e.accessMode(), nil)
+	}
 	switch {
 	case !c.OK:
 	case e.preload(live).done:

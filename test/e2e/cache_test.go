@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,14 +23,16 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/fn/hub/hubtest"
 	"github.com/aim-engine/function-aim/test/controlplane"
 )
 
 var (
-	caches = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "aimcaches"}
-	jobs   = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+	xcaches = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "xaimcaches"}
+	caches  = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "aimcaches"}
+	jobs    = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
 )
 
 // aimCache is the manifest of a claim. The spec is YAML in flow style.
@@ -74,6 +77,9 @@ func (a *agents) config() *rest.Config {
 // run the pod of a template, with what the kubelet would make of it.
 func (a *agents) run(t corev1.PodTemplateSpec) (string, error) {
 	a.c.t.Helper()
+	if !ptr.Deref(t.Spec.AutomountServiceAccountToken, true) {
+		return a.exec(t.Spec)
+	}
 	cfg := a.config()
 	kc := clientcmdapi.NewConfig()
 	kc.Clusters["c"] = &clientcmdapi.Cluster{Server: cfg.Host, CertificateAuthorityData: cfg.CAData, CertificateAuthority: cfg.CAFile}
@@ -84,17 +90,73 @@ func (a *agents) run(t corev1.PodTemplateSpec) (string, error) {
 	if err := clientcmd.WriteToFile(*kc, file); err != nil {
 		a.c.t.Fatal(err)
 	}
-	container := t.Spec.Containers[0]
+	return a.exec(t.Spec, "--kubeconfig="+file)
+}
+
+// exec the agent with the arguments and the environment of its pod.
+func (a *agents) exec(pod corev1.PodSpec, more ...string) (string, error) {
+	a.c.t.Helper()
 	args := []string{}
-	for _, arg := range container.Args {
+	for _, arg := range pod.Containers[0].Args {
 		args = append(args, strings.Replace(arg, "--home=/cache", "--home="+a.home, 1))
 	}
-	cmd := exec.CommandContext(context.Background(), a.binary, append(args, "--kubeconfig="+file)...)
+	cmd := exec.CommandContext(context.Background(), a.binary, append(args, more...)...)
 	cmd.Env = append(os.Environ(), "HF_ENDPOINT="+a.hub.URL)
+	for _, v := range pod.Containers[0].Env {
+		if ref := v.ValueFrom; ref != nil {
+			s, err := a.c.Kube().CoreV1().Secrets(a.c.namespace).Get(context.Background(), ref.SecretKeyRef.Name, metav1.GetOptions{})
+			if err != nil {
+				return "", err
+			}
+			v.Value = string(s.Data[ref.SecretKeyRef.Key])
+		}
+		cmd.Env = append(cmd.Env, v.Name+"="+v.Value)
+	}
 	b := &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = b, b
 	err := cmd.Run()
 	return b.String(), err
+}
+
+// play the kubelet of the one pod that a Job of a name has: the agent runs, and
+// how that ends is the pod's status.
+func (a *agents) play(job string) (corev1.Pod, error) {
+	a.c.t.Helper()
+	var pod corev1.Pod
+	a.c.eventually("pod of Job "+job, soon, func() error {
+		l, err := a.c.Kube().CoreV1().Pods(a.c.namespace).List(context.Background(), metav1.ListOptions{LabelSelector: batchv1.JobNameLabel + "=" + job})
+		if err != nil {
+			return err
+		}
+		for _, p := range l.Items {
+			if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning {
+				pod = p
+				return nil
+			}
+		}
+		return errNotYet
+	})
+	out, err := a.run(corev1.PodTemplateSpec{Spec: pod.Spec})
+	end := corev1.ContainerStateTerminated{Reason: "Completed", FinishedAt: metav1.Now()}
+	pod.Status.Phase = corev1.PodSucceeded
+	if err != nil {
+		end.ExitCode, end.Reason, end.Message = 1, "Error", out[max(0, len(out)-2048):]
+		if exit := (&exec.ExitError{}); errors.As(err, &exit) {
+			end.ExitCode = int32(exit.ExitCode())
+		}
+		pod.Status.Phase = corev1.PodFailed
+	}
+	for i, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady || c.Type == corev1.ContainersReady {
+			pod.Status.Conditions[i].Status = corev1.ConditionFalse
+		}
+	}
+	pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &end}
+	pod.Status.ContainerStatuses[0].Ready, pod.Status.ContainerStatuses[0].Started = false, ptr.To(false)
+	if _, err := a.c.Kube().CoreV1().Pods(a.c.namespace).UpdateStatus(context.Background(), &pod, metav1.UpdateOptions{}); err != nil {
+		a.c.t.Fatal(err)
+	}
+	return pod, err
 }
 
 // preload runs the Job of a model, once it may run.

@@ -65,6 +65,8 @@ func TestEndpoint(t *testing.T) {
 			{"SGLang", testSGLang},
 			{"Secured", testSecured},
 			{"Cache", testCache},
+			{"CacheLife", testCacheLife},
+			{"Preload", testPreload},
 		} {
 			t.Run(tc.name, func(t *testing.T) {
 				t.Parallel()
