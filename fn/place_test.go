@@ -657,6 +657,16 @@ func TestReferences(t *testing.T) {
 			spec:   []string{refers}, cluster: []*structpb.Struct{class, sandbox, object("v1", "ServiceAccount", "team-b", "llm")},
 			want: failed + noUser + until,
 		},
+		"AccountOfThePlatform": {
+			reason: "What the platform names has to be there, too; it is told who named it.",
+			input:  `{"security": {"serviceAccount": {"name": "llm"}}}`,
+			want:   failed + "security.serviceAccount.name in the input of the Composition, unless spec.security.serviceAccount is set: there is no ServiceAccount llm; create it, or name another" + until,
+		},
+		"AccountInsteadOfThePlatforms": {
+			reason: "The endpoint's own goes first.",
+			input:  `{"security": {"serviceAccount": {"name": "other"}}}`, spec: []string{refers}, cluster: []*structpb.Struct{class, sandbox, account},
+			want: starting,
+		},
 		"AccountThatIsMade": {
 			reason: "What is made need not be there.",
 			spec:   []string{`{"spec": {"security": {"serviceAccount": {"create": true, "name": "llm"}}}}`},

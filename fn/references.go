@@ -34,8 +34,12 @@ func dangling(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e end
 	if n := string(e.Spec.Cache.Name); n != "" && modern(req) {
 		refs = append(refs, reference{"spec.cache.name", v1alpha1.GroupVersion.String(), v1alpha1.KindAIMCache, e.Namespace, n})
 	}
-	if s := e.Spec.Security; s != nil && s.ServiceAccount != nil && !ptr.Deref(s.ServiceAccount.Create, false) && modern(req) {
-		refs = append(refs, reference{"spec.security.serviceAccount.name", "v1", "ServiceAccount", e.Namespace, s.ServiceAccount.Name})
+	if sa := e.ServiceAccount(); !ptr.Deref(sa.Create, false) && modern(req) {
+		field := "spec.security.serviceAccount.name"
+		if s := e.Spec.Security; s == nil || s.ServiceAccount == nil {
+			field = "security.serviceAccount.name in the input of the Composition, unless spec.security.serviceAccount is set"
+		}
+		refs = append(refs, reference{field, "v1", "ServiceAccount", e.Namespace, sa.Name})
 	}
 	var out []string
 	for _, r := range refs {

@@ -54,7 +54,7 @@ func (c Cache) storageReady(live Live) Condition {
 	s := c.Volume().State(live.Volume, live.Expandable, true)
 	out.OK, out.Reason, out.Message = s.OK, s.Reason, s.Message
 	if live.Unreadable != "" {
-		out.Message = bound(out.Message + "; what is on it is not known until the agent measures it again: " + live.Unreadable)
+		out.Message = endpoint.Bound(out.Message + "; what is on it is not known until the agent measures it again: " + live.Unreadable)
 	}
 	return out
 }
@@ -95,7 +95,7 @@ func (c Cache) modelsReady(live Live) Condition {
 	}
 	switch {
 	case len(failed) > 0:
-		out.Reason, out.Message = v1alpha1.ReasonPreloadFailed, bound(strings.Join(failed, "; "))
+		out.Reason, out.Message = v1alpha1.ReasonPreloadFailed, endpoint.Bound(strings.Join(failed, "; "))
 	case len(downloading) > 0 || len(waiting) > 0:
 		var parts []string
 		if len(downloading) > 0 {
@@ -107,11 +107,11 @@ func (c Cache) modelsReady(live Live) Condition {
 		if why := c.stuck(ps, live); why != "" {
 			parts = append(parts, why)
 		}
-		out.Reason, out.Message = v1alpha1.ReasonPreloading, bound(strings.Join(parts, "; "))
+		out.Reason, out.Message = v1alpha1.ReasonPreloading, endpoint.Bound(strings.Join(parts, "; "))
 	default:
 		out.OK, out.Reason, out.Message = true, v1alpha1.ReasonPreloaded, fmt.Sprintf("%d of %d models are there", len(ps)-len(missing), len(ps))
 		if len(missing) > 0 {
-			out.Message = bound(out.Message + "; downloaded, and since then evicted or not measured: " + strings.Join(missing, ", "))
+			out.Message = endpoint.Bound(out.Message + "; downloaded, and since then evicted or not measured: " + strings.Join(missing, ", "))
 		}
 	}
 	return out
@@ -193,17 +193,7 @@ func schedule(s string) (cron.Schedule, error) {
 	return cron.ParseStandard(s)
 }
 
-const (
-	statusPending = "Pending"
-	maxMessage    = 1000
-)
-
-func bound(s string) string {
-	if len(s) <= maxMessage {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxMessage], "") + "..."
-}
+const statusPending = "Pending"
 
 // models that are on the volume, and those that should be.
 func (c Cache) models(live Live) []v1alpha1.CachedModel {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/inventory"
 )
 
@@ -376,7 +377,7 @@ func TestBoundMessage(t *testing.T) {
 		d.Models = append(d.Models, failedModel(id, "main"))
 	}
 	got := c.modelsReady(Live{Inventory: &d, Volume: &corev1.PersistentVolumeClaim{}})
-	if len(got.Message) > maxMessage+len("...") || !strings.HasSuffix(got.Message, "...") {
-		t.Errorf("want at most %d bytes, got %d: %s", maxMessage, len(got.Message), got.Message)
+	if len(got.Message) > endpoint.MaxMessage+len("...") || !strings.HasSuffix(got.Message, "...") {
+		t.Errorf("want at most %d bytes, got %d: %s", endpoint.MaxMessage, len(got.Message), got.Message)
 	}
 }

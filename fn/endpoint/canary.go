@@ -119,7 +119,7 @@ func (e Endpoint) promote(stable v1alpha1.SelectedRecipe, prev v1alpha1.CanarySt
 // failed says why a canary is to be rolled back; empty if it is not.
 func (e Endpoint) failed(live Live, template string) string {
 	if msg := live.ApplyErrors[RoleCanary]; refused(msg) {
-		return bound("the cluster refuses it: " + msg)
+		return Bound("the cluster refuses it: " + msg)
 	}
 	pods := slices.DeleteFunc(slices.Clone(live.CanaryPods), func(p corev1.Pod) bool {
 		return p.Annotations[annotationTemplate] != template
@@ -149,7 +149,7 @@ func (e Endpoint) failed(live Live, template string) string {
 		if cause != "" {
 			why += ": " + cause
 		}
-		return bound(why)
+		return Bound(why)
 	}
 	return ""
 }
@@ -270,14 +270,14 @@ func (e Endpoint) canaryHealthy(s *v1alpha1.CanaryStatus, live Live) Condition {
 	}
 	switch s.Phase {
 	case v1alpha1.CanaryInProgress:
-		c.Reason, c.Message = v1alpha1.ReasonInProgress, bound(e.progress(*s, live))
+		c.Reason, c.Message = v1alpha1.ReasonInProgress, Bound(e.progress(*s, live))
 	case v1alpha1.CanaryPromoting:
 		c.Reason, c.Message = v1alpha1.ReasonInProgress, fmt.Sprintf("the canary with recipe %s has been ready for long enough, and is being rolled out", s.Recipe.Name)
 	case v1alpha1.CanaryPromoted:
 		c.Reason, c.Message = v1alpha1.ReasonPromoted, fmt.Sprintf("the canary with recipe %s and image %s was promoted", s.Recipe.Name, s.Recipe.Image)
 	case v1alpha1.CanaryRolledBack:
 		c.OK, c.Reason = false, v1alpha1.ReasonRolledBack
-		c.Message = bound(fmt.Sprintf("the canary with recipe %s and image %s was rolled back, and what served before stays: %s; change the spec to try again, or undo the change", s.Recipe.Name, s.Recipe.Image, s.Message))
+		c.Message = Bound(fmt.Sprintf("the canary with recipe %s and image %s was rolled back, and what served before stays: %s; change the spec to try again, or undo the change", s.Recipe.Name, s.Recipe.Image, s.Message))
 	}
 	return c
 }

@@ -203,7 +203,7 @@ func (e Endpoint) pod() corev1.PodSpec {
 	if d.RuntimeClassName != "" {
 		p.RuntimeClassName = &d.RuntimeClassName
 	}
-	if sa := e.serviceAccount(); ptr.Deref(sa.Create, false) {
+	if sa := e.ServiceAccount(); ptr.Deref(sa.Create, false) {
 		p.ServiceAccountName = e.TargetName(RoleServiceAccount)
 	} else {
 		p.ServiceAccountName = sa.Name

@@ -314,6 +314,10 @@ var nearlyScheduled = []cause{
 		any:    []string{"PersistentVolumeClaim", "persistentvolumeclaim", "PersistentVolume's node affinity", "volume node affinity conflict", "available persistent volumes", "max volume count", "enough free storage", "available volume zone", "pvc(s) bound"},
 		advice: "check the PersistentVolumeClaim, cache.storageClass and cache.accessMode",
 	},
+	{
+		any:    []string{"didn't match pod affinity rules"},
+		reason: v1alpha1.ReasonWaitingForGPU, advice: "where others mount its ReadWriteOnce volume, it has to be on their node: free GPUs there, or use a volume that is ReadWriteMany",
+	},
 }
 
 // notScheduled are what the scheduler says of nodes that are out of question.

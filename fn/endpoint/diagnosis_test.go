@@ -148,6 +148,9 @@ func causes() map[string]struct {
 		"ScheduleVolumeWithoutGPU": schedule("The node that has the volume has no GPU free.", "0/3 nodes are available: 1 Insufficient amd.com/gpu, 2 node(s) didn't match PersistentVolume's node affinity.", "WaitingForGPU",
 			"0/3 nodes are available: 1 Insufficient amd.com/gpu, 2 node(s) didn't match PersistentVolume's node affinity; free GPUs, add nodes, or set recipe.gpuCount or recipe.hardware to what is free; "+
 				"check the PersistentVolumeClaim, cache.storageClass and cache.accessMode"),
+		"ScheduleOneNode": schedule("The node that has a volume of one node has no GPU free.", "0/3 nodes are available: 1 Insufficient amd.com/gpu, 2 node(s) didn't match pod affinity rules.", "WaitingForGPU",
+			"0/3 nodes are available: 1 Insufficient amd.com/gpu, 2 node(s) didn't match pod affinity rules; free GPUs, add nodes, or set recipe.gpuCount or recipe.hardware to what is free; "+
+				"where others mount its ReadWriteOnce volume, it has to be on their node: free GPUs there, or use a volume that is ReadWriteMany"),
 		"ScheduleCordoned": schedule("Somebody has cordoned the nodes.", "0/1 nodes are available: 1 node(s) were unschedulable.", "WaitingForGPU",
 			"0/1 nodes are available: 1 node(s) were unschedulable; uncordon nodes with such GPUs"),
 		"ScheduleUnknown": schedule("A plugin may say anything.", "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules.", "WaitingForGPU",
@@ -625,9 +628,9 @@ func TestAdviceIsKept(t *testing.T) {
 				p := pod(name, 1, make(pad+"error: unrecognized arguments: --x"+strings.Repeat(" ", 500)))
 				_, msg := diagnose([]corev1.Pod{p}, testGPU)
 				msg = "999 of 1000 replicas are available; " + msg
-				bounded := bound(msg)
+				bounded := Bound(msg)
 				if bounded != msg {
-					t.Errorf("\nA message should not have to be cut: the advice is at its end.\nbound(...) of %d bytes, valid: %t", len(msg), utf8.ValidString(msg))
+					t.Errorf("\nA message should not have to be cut: the advice is at its end.\nBound(...) of %d bytes, valid: %t", len(msg), utf8.ValidString(msg))
 				}
 				if strings.ContainsFunc(bounded, func(r rune) bool { return r < ' ' && r != '\n' }) {
 					t.Errorf("\nA message should have no control characters.\ndiagnose(...): %q", bounded)

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// maxMessage of a condition, in bytes: the API server takes 32 KiB, but a
+	// MaxMessage of a condition, in bytes: the API server takes 32 KiB, but a
 	// person reads a few lines, and the status travels with each request.
-	maxMessage = 1000
+	MaxMessage = 1000
 	// maxQuote of what others say, so that the advice after it is never cut.
 	maxQuote = 400
 	// maxLog that is looked at. A kubelet keeps 4 KiB at most.
@@ -89,20 +89,20 @@ func lastLines(s string) string {
 		lines = lines[len(lines)-5:]
 	}
 	s = strings.Join(lines, "\n")
-	const most = maxMessage * 2 / 3
+	const most = MaxMessage * 2 / 3
 	if len(s) > most {
 		s = "..." + strings.ToValidUTF8(s[len(s)-most:], "")
 	}
 	return s
 }
 
-// bound a message, and make it valid UTF-8: protobuf takes nothing else.
-func bound(s string) string {
+// Bound a message, and make it valid UTF-8: protobuf takes nothing else.
+func Bound(s string) string {
 	s = printable(s)
-	if len(s) <= maxMessage {
+	if len(s) <= MaxMessage {
 		return s
 	}
-	s = s[:maxMessage]
+	s = s[:MaxMessage]
 	for !utf8.ValidString(s) {
 		s = s[:len(s)-1]
 	}

@@ -276,7 +276,7 @@ func (e Endpoint) TargetName(r Role) string {
 	case RoleDashboard:
 		return base + "-dashboard"
 	case RoleServiceAccount:
-		return cmp.Or(e.serviceAccount().Name, base)
+		return cmp.Or(e.ServiceAccount().Name, base)
 	}
 	return base
 }
@@ -365,7 +365,8 @@ func (e Endpoint) security() v1alpha1.Security {
 	return out
 }
 
-func (e Endpoint) serviceAccount() v1alpha1.ServiceAccount {
+// ServiceAccount that the pods run as.
+func (e Endpoint) ServiceAccount() v1alpha1.ServiceAccount {
 	return ptr.Deref(e.security().ServiceAccount, v1alpha1.ServiceAccount{})
 }
 

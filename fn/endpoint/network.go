@@ -237,7 +237,7 @@ func (e Endpoint) attached(c *Condition, live Live) {
 		for _, pc := range p.Conditions {
 			if pc.Status == metav1.ConditionFalse && (pc.Type == string(gatewayv1.RouteConditionAccepted) || pc.Type == string(gatewayv1.RouteConditionResolvedRefs)) {
 				c.OK, c.Reason = false, v1alpha1.ReasonNotAccepted
-				c.Message = bound(fmt.Sprintf("Gateway %s does not take the route: %s: %s", name, pc.Reason, pc.Message))
+				c.Message = Bound(fmt.Sprintf("Gateway %s does not take the route: %s: %s", name, pc.Reason, pc.Message))
 				return
 			}
 			if pc.Status == metav1.ConditionTrue && pc.Type == string(gatewayv1.RouteConditionAccepted) {

@@ -178,12 +178,12 @@ func (e Endpoint) preloadReady(c *Condition, live Live) bool {
 	why := DiagnoseAgent(live.PreloadPods, e.Platform.GPUResourceName)
 	if msg, failed := agent.Failed(p.live); failed {
 		c.Reason = v1alpha1.ReasonPreloadFailed
-		c.Message = bound(fmt.Sprintf("cannot download %s: %s. Delete the Job %s to try again, or set cache.preload to false to have the server download it", m, cmp.Or(why, msg), name))
+		c.Message = Bound(fmt.Sprintf("cannot download %s: %s. Delete the Job %s to try again, or set cache.preload to false to have the server download it", m, cmp.Or(why, msg), name))
 		return true
 	}
 	c.Reason, c.Message = v1alpha1.ReasonPreloading, fmt.Sprintf("the Job %s downloads %s", name, m)
 	if why != "" {
-		c.Message = bound(c.Message + "; " + why)
+		c.Message = Bound(c.Message + "; " + why)
 	}
 	return true
 }

@@ -23,7 +23,7 @@ func (e Endpoint) Render(live Live) ([]Manifest, error) {
 			ms = append(ms, Manifest{Role: r, Object: o()})
 		}
 	}
-	add(ptr.Deref(e.serviceAccount().Create, false), RoleServiceAccount, func() runtime.Object { return e.account() })
+	add(ptr.Deref(e.ServiceAccount().Create, false), RoleServiceAccount, func() runtime.Object { return e.account() })
 	if *e.Spec.Cache.Enabled {
 		ms = append(ms, Manifest{Role: RoleCache, Object: e.volume().Claim(live.Cache, live.CacheExpandable), Retain: *e.Spec.Cache.Retain})
 	}

@@ -195,11 +195,11 @@ func (e Endpoint) scalingReady(live Live) Condition {
 		if hc.Status == corev1.ConditionTrue {
 			c.OK, c.Reason, c.Message = true, v1alpha1.ReasonActive, active
 			if missing := e.unmeasured(live.Autoscaler); len(missing) > 0 {
-				c.Message = bound(fmt.Sprintf("%s; there are no values of %s: %s", active, strings.Join(missing, " and "), e.metricsAdvice()))
+				c.Message = Bound(fmt.Sprintf("%s; there are no values of %s: %s", active, strings.Join(missing, " and "), e.metricsAdvice()))
 			}
 			return c
 		}
-		c.Message = bound(fmt.Sprintf("the replicas stay as they are, because the autoscaler gets no metrics: %s; %s", hc.Message, e.metricsAdvice()))
+		c.Message = Bound(fmt.Sprintf("the replicas stay as they are, because the autoscaler gets no metrics: %s; %s", hc.Message, e.metricsAdvice()))
 	}
 	return c
 }
@@ -275,7 +275,7 @@ func (e Endpoint) kedaReady(c Condition, live Live, active string) Condition {
 			return c
 		}
 		msg, _ := m["message"].(string)
-		c.Message = bound("the replicas stay as they are, because KEDA cannot scale: " + firstOf(msg))
+		c.Message = Bound("the replicas stay as they are, because KEDA cannot scale: " + firstOf(msg))
 	}
 	return c
 }

@@ -97,7 +97,7 @@ func (e Endpoint) sharedReady() Condition {
 	default:
 		c.Message = fmt.Sprintf("AIMCache %s does not list %s: the server downloads it into the cache, where it stays until it is cleaned up", s.Name, m)
 	}
-	c.Message = bound(c.Message + e.together(s.Mode, s.Others))
+	c.Message = Bound(c.Message + e.together(s.Mode, s.Others))
 	return c
 }
 

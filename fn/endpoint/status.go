@@ -116,7 +116,7 @@ func rollingOut(d *appsv1.Deployment) bool {
 func (l Live) refusedBy(c *Condition, roles ...Role) bool {
 	for _, r := range roles {
 		if msg, ok := l.ApplyErrors[r]; ok {
-			c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound(fmt.Sprintf("cannot apply %s: %s", describe(r), msg))
+			c.Reason, c.Message = v1alpha1.ReasonApplyFailed, Bound(fmt.Sprintf("cannot apply %s: %s", describe(r), msg))
 			return true
 		}
 	}
@@ -144,7 +144,7 @@ func (e Endpoint) workloadReady(live Live) Condition {
 	c := Condition{Type: v1alpha1.ConditionWorkloadReady}
 	if live.refusedBy(&c, RoleDeployment, RoleReplicas, RoleConfig, RoleServiceAccount, RoleDisruptionBudget, RoleNetworkPolicy, RoleAPIKey) {
 		if live.Serving() {
-			c.Message = bound("the workload keeps running as it was; " + c.Message)
+			c.Message = Bound("the workload keeps running as it was; " + c.Message)
 		}
 		return c
 	}
@@ -177,17 +177,17 @@ func (e Endpoint) workloadReady(live Live) Condition {
 		// that is what scaling up looks like.
 		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonAvailable, count
 		if cause != "" {
-			c.Message = bound(count + "; " + cause)
+			c.Message = Bound(count + "; " + cause)
 		}
 		return c
 	}
 	if reason != "" {
-		c.Reason, c.Message = reason, bound(count+"; "+cause)
+		c.Reason, c.Message = reason, Bound(count+"; "+cause)
 		return c
 	}
 	if f := deploymentCondition(d, appsv1.DeploymentReplicaFailure); f != nil && f.Status == corev1.ConditionTrue {
 		// Such as by Pod Security, or a quota.
-		c.Reason, c.Message = v1alpha1.ReasonApplyFailed, bound(fmt.Sprintf("%s, and the cluster refuses to create more: %s", count, f.Message))
+		c.Reason, c.Message = v1alpha1.ReasonApplyFailed, Bound(fmt.Sprintf("%s, and the cluster refuses to create more: %s", count, f.Message))
 		return c
 	}
 	if p := deploymentCondition(d, appsv1.DeploymentProgressing); p != nil && p.Status == corev1.ConditionFalse && p.Reason == "ProgressDeadlineExceeded" {
@@ -196,7 +196,7 @@ func (e Endpoint) workloadReady(live Live) Condition {
 		if cause != "" {
 			c.Message += "; " + cause
 		}
-		c.Message = bound(c.Message)
+		c.Message = Bound(c.Message)
 		return c
 	}
 	if live.Serving() && rollingOut(d) {
@@ -205,7 +205,7 @@ func (e Endpoint) workloadReady(live Live) Condition {
 	}
 	c.Reason, c.Message = v1alpha1.ReasonStarting, count
 	if cause != "" {
-		c.Message = bound(count + "; " + cause)
+		c.Message = Bound(count + "; " + cause)
 	}
 	return c
 }
