@@ -66,7 +66,7 @@ func sceneOf(rsp *fnv1.RunFunctionResponse) scene {
 }
 
 const (
-	sceneWaits     = "FALSE Starting: the server starts once Qwen/Qwen3-8B is downloaded into its volume"
+	sceneWaits     = "FALSE Preloading: the server starts once Qwen/Qwen3-8B is downloaded into its volume"
 	sceneAvailable = "TRUE Available: 1 of 1 replicas are available"
 	sceneDownloads = "FALSE Preloading: the Job chat-preload-(id) downloads Qwen/Qwen3-8B"
 	sceneUnbound   = "FALSE WaitingForConsumer: the PersistentVolumeClaim chat-cache is not bound yet; with some storage classes that waits for a pod"

@@ -177,8 +177,10 @@ func (e Endpoint) preloadReady(c *Condition, live Live) bool {
 	name := PreloadName(e.Name, p.role)
 	why := DiagnoseAgent(live.PreloadPods, e.Platform.GPUResourceName)
 	if msg, failed := agent.Failed(p.live); failed {
+		// The agent begins like this, too.
+		why = strings.TrimPrefix(cmp.Or(why, msg), fmt.Sprintf("cannot download %s at %s: ", m, cmp.Or(e.Recipe.Snapshot.Revision, agent.DefaultRevision)))
 		c.Reason = v1alpha1.ReasonPreloadFailed
-		c.Message = Bound(fmt.Sprintf("cannot download %s: %s. Delete the Job %s to try again, or set cache.preload to false to have the server download it", m, cmp.Or(why, msg), name))
+		c.Message = Bound(fmt.Sprintf("cannot download %s: %s. Delete the Job %s to try again, or set cache.preload to false to have the server download it", m, why, name))
 		return true
 	}
 	c.Reason, c.Message = v1alpha1.ReasonPreloading, fmt.Sprintf("the Job %s downloads %s", name, m)
@@ -195,7 +197,7 @@ func (e Endpoint) held(c *Condition, live Live) bool {
 		return false
 	}
 	m := e.Recipe.Snapshot.Model
-	c.Reason, c.Message = v1alpha1.ReasonStarting, fmt.Sprintf("the server starts once %s is downloaded into its volume", m)
+	c.Reason, c.Message = v1alpha1.ReasonPreloading, fmt.Sprintf("the server starts once %s is downloaded into its volume", m)
 	if live.Deployment != nil {
 		c.Reason, c.Message = v1alpha1.ReasonRolloutInProgress, fmt.Sprintf("the workload keeps running as it was until %s is downloaded into its volume", m)
 	}

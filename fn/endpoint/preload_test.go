@@ -108,11 +108,11 @@ func TestPreload(t *testing.T) {
 		},
 		"NoVolume": {
 			reason: "First there has to be a volume.", spec: own,
-			want: want{Cache: cache(false, v1alpha1.ReasonWaitingForConsumer, unboundMsg), Workload: workload(v1alpha1.ReasonStarting, waits)},
+			want: want{Cache: cache(false, v1alpha1.ReasonWaitingForConsumer, unboundMsg), Workload: workload(v1alpha1.ReasonPreloading, waits)},
 		},
 		"Binding": {
 			reason: "One that binds without a pod will be there in a moment.", spec: own, claim: unboundClaim(), binds: true,
-			want: want{Cache: cache(false, v1alpha1.ReasonWaitingForConsumer, unboundMsg), Workload: workload(v1alpha1.ReasonStarting, waits)},
+			want: want{Cache: cache(false, v1alpha1.ReasonWaitingForConsumer, unboundMsg), Workload: workload(v1alpha1.ReasonPreloading, waits)},
 		},
 		"WaitingForConsumer": {
 			reason: "One that waits for a pod should be where the server's pod finds GPUs.", spec: own, claim: unboundClaim(),
@@ -120,19 +120,19 @@ func TestPreload(t *testing.T) {
 		},
 		"Bound": {
 			reason: "No GPU should wait for a download.", spec: own, claim: boundClaim("50Gi", "fast"),
-			want: want{Job: true, Cache: cache(false, v1alpha1.ReasonPreloading, downloads), Workload: workload(v1alpha1.ReasonStarting, waits)},
+			want: want{Job: true, Cache: cache(false, v1alpha1.ReasonPreloading, downloads), Workload: workload(v1alpha1.ReasonPreloading, waits)},
 		},
 		"Stuck": {
 			reason: "Why nothing goes on should be told.", spec: own, claim: boundClaim("50Gi", "fast"), job: true,
 			pods: []corev1.Pod{agentPod("chat-preload-x", corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such host"}})},
 			want: want{
-				Job: true, Workload: workload(v1alpha1.ReasonStarting, waits),
+				Job: true, Workload: workload(v1alpha1.ReasonPreloading, waits),
 				Cache: cache(false, v1alpha1.ReasonPreloading, downloads+"; pod chat-preload-x cannot pull image localhost:5000/function-aim:v1: no such host; the platform names it in agentImage"),
 			},
 		},
 		"Refused": {
 			reason: "So should what the cluster says to the Job.", spec: own, claim: boundClaim("50Gi", "fast"), job: true, applyErr: "exceeded quota",
-			want: want{Job: true, Cache: cache(false, v1alpha1.ReasonApplyFailed, "cannot apply the Job that downloads the model: exceeded quota"), Workload: workload(v1alpha1.ReasonStarting, waits)},
+			want: want{Job: true, Cache: cache(false, v1alpha1.ReasonApplyFailed, "cannot apply the Job that downloads the model: exceeded quota"), Workload: workload(v1alpha1.ReasonPreloading, waits)},
 		},
 		"Done": {
 			reason: "Then the server starts, and the Job stays as it is.", spec: own, claim: boundClaim("50Gi", "fast"), job: true, jobIs: batchv1.JobComplete,
@@ -143,7 +143,7 @@ func TestPreload(t *testing.T) {
 			pods: []corev1.Pod{agentPod("chat-preload-x", corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3, Reason: "Error", Message: "asking\nfunction-aim: error: cannot download Qwen/Qwen3-32B at main: accept the licence\n"}})},
 			want: want{
 				Job: true, Workload: workload(v1alpha1.ReasonModelDownloadFailed, waits+", and that failed: see CacheReady"),
-				Cache: cache(false, v1alpha1.ReasonPreloadFailed, "cannot download Qwen/Qwen3-32B: cannot download Qwen/Qwen3-32B at main: accept the licence. Delete the Job chat-preload-(id) to try again, or set cache.preload to false to have the server download it"),
+				Cache: cache(false, v1alpha1.ReasonPreloadFailed, "cannot download Qwen/Qwen3-32B: accept the licence. Delete the Job chat-preload-(id) to try again, or set cache.preload to false to have the server download it"),
 			},
 		},
 		"FailedSilently": {
@@ -181,7 +181,7 @@ func TestPreload(t *testing.T) {
 		},
 		"Exclusive": {
 			reason: "A volume for one pod is for the download first.", spec: own + "\n", claim: ofMode(corev1.ReadWriteOncePod, boundClaim("50Gi", "fast")),
-			want: want{Job: true, Cache: cache(false, v1alpha1.ReasonPreloading, downloads), Workload: workload(v1alpha1.ReasonStarting, waits)},
+			want: want{Job: true, Cache: cache(false, v1alpha1.ReasonPreloading, downloads), Workload: workload(v1alpha1.ReasonPreloading, waits)},
 		},
 		"ExclusiveAndChanged": {
 			reason: "While a server has it, nobody else can: it downloads by itself.", spec: own + "\n", claim: ofMode(corev1.ReadWriteOncePod, boundClaim("50Gi", "fast")), server: other,

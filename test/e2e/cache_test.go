@@ -192,22 +192,59 @@ func hubModel(size int) hubtest.Model {
 	}
 }
 
+// evictsFirst makes sure that each strategy lets go of another model first. The
+// models are downloaded by a server, as far as the cache can tell.
+func (a *agents) evictsFirst(spec func(strategy, more string) string) {
+	a.c.t.Helper()
+	for strategy, want := range map[string]string{"fifo": "acme/first", "size": "acme/large", "lfu": "acme/unused"} {
+		for _, m := range []string{"acme/first", "acme/large", "acme/unused"} {
+			if out, err := a.exec(corev1.PodSpec{Containers: []corev1.Container{{Args: []string{"cache", "download", m, "--home=/cache"}}}}); err != nil {
+				a.c.t.Fatal(out, err)
+			}
+			// Files have their time in seconds.
+			time.Sleep(time.Second)
+		}
+		if out, err := a.exec(corev1.PodSpec{Containers: []corev1.Container{{Args: []string{"cache", "report", "--used=acme/first", "--used=acme/large", "--home=/cache"}}}}); err != nil {
+			a.c.t.Fatal(out, err)
+		}
+		a.c.apply(spec(strategy, ""))
+		out := ""
+		a.c.eventually("the clean-up follows the strategy "+strategy, soon, func() error {
+			cj, err := a.c.Kube().BatchV1().CronJobs(a.c.namespace).Get(context.Background(), a.name+"-cleanup", metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			pod := cj.Spec.JobTemplate.Spec.Template
+			if args := strings.Join(pod.Spec.Containers[0].Args, " "); !strings.Contains(args, `"strategy":"`+strategy+`"`) {
+				return fmt.Errorf("its arguments are %s", args)
+			}
+			out, err = a.run(pod)
+			return err
+		})
+		if !strings.HasPrefix(out, "evict "+want+"@") {
+			a.c.t.Errorf("strategy %s does not let go of %s first: %s", strategy, want, out)
+		}
+	}
+}
+
 // A cache from its first download to its last clean-up, with an endpoint that
 // uses it. Downloads and clean-ups are real: the agent runs, with its Job's own
 // arguments and rights, against a hub that speaks the protocol.
 func testCache(t *testing.T, cp *controlplane.ControlPlane) {
 	c := in(t, cp)
 	hub := hubtest.New(t, map[string]hubtest.Model{
-		"Qwen/Qwen3-8B": hubModel(3 << 20), "acme/old": hubModel(2 << 20), "acme/gated": {Gated: true, Revisions: map[string]string{"main": "x"}},
+		"Qwen/Qwen3-8B": hubModel(3 << 20), "acme/old": hubModel(2 << 20),
+		"acme/first": hubModel(2 << 20), "acme/large": hubModel(4 << 20), "acme/unused": hubModel(1 << 20),
+		"acme/gated": {Gated: true, Revisions: map[string]string{"main": "x"}},
 	})
 	a := newAgents(c, "models", hub)
 	c.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: hf}\nstringData: {token: " + secretValue + "}\n")
-	spec := func(more string) string {
+	spec := func(strategy, more string) string {
 		return aimCache("models", `{storage: {size: 50Gi, accessMode: ReadWriteMany}, hfTokenSecretRef: {name: hf, key: token},
 			models: [{id: acme/old, preload: true, priority: low}, {id: Qwen/Qwen3-8B, preload: true, priority: high}`+more+`],
-			cleanup: {enabled: true, schedule: "0 3 * * *", minFreeSpace: 1Ei}}`)
+			cleanup: {enabled: true, schedule: "0 3 * * *", minFreeSpace: 1Ei, strategy: `+strategy+`}}`)
 	}
-	c.apply(spec(""))
+	c.apply(spec("lru", ""))
 	c.expectOf(caches, "models", "CacheReady", "True", "Bound")
 	// Nothing was measured, and nothing is told.
 	if got := str(c.get(caches, "models"), "status", "storage", "usedSize"); got != "" {
@@ -258,7 +295,10 @@ func testCache(t *testing.T, cp *controlplane.ControlPlane) {
 	}
 
 	// An endpoint reads the model from there.
-	c.apply(endpoint("llm", "{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, cache: {name: models}}"))
+	llm := func(tag string) string {
+		return endpoint("llm", "{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, cache: {name: models}, image: {tag: "+tag+"}, deployment: {canary: {enabled: true, duration: 2}}}")
+	}
+	c.apply(llm("v1"))
 	c.ready("llm")
 	c.expect("llm", "CacheReady", "True", "Bound", "AIMCache models has Qwen/Qwen3-8B, which is read from there")
 	d := c.get(deployments, "llm")
@@ -307,9 +347,25 @@ func testCache(t *testing.T, cp *controlplane.ControlPlane) {
 		return nil
 	})
 	c.always("the endpoint is not restarted by any of this", 3*time.Second, c.untouched(d))
+	// That it was in use is recorded.
+	models, _ := cm.Object["status"].(map[string]any)["cachedModels"].([]any)
+	for _, m := range models {
+		m := m.(map[string]any)
+		if used := m["lastAccessed"] != nil && fmt.Sprint(m["accessCount"]) == "1"; used != (m["id"] == "Qwen/Qwen3-8B") {
+			t.Errorf("what is told of uses of a model is %v", m)
+		}
+	}
+
+	// A canary reads it from there, too, and is promoted.
+	c.apply(llm("v2"))
+	c.expect("llm", "CanaryHealthy", "True", "Promoted", ":v2")
+	c.ready("llm")
+	c.expect("llm", "CacheReady", "True", "Bound", "AIMCache models has Qwen/Qwen3-8B, which is read from there")
+
+	a.evictsFirst(spec)
 
 	// What cannot be downloaded says why.
-	c.apply(spec(", {id: acme/gated, preload: true}"))
+	c.apply(spec("lru", ", {id: acme/gated, preload: true}"))
 	if out, err := a.preload("acme/gated"); err == nil {
 		t.Fatalf("the agent downloaded a gated model: %s", out)
 	}

@@ -53,7 +53,7 @@ func testPreload(t *testing.T, cp *controlplane.ControlPlane) {
 	c.apply(spec("Qwen/Qwen3-8B", ""))
 	first := c.jobOf("llm")
 	c.expect("llm", "CacheReady", "False", "Preloading", first)
-	c.expect("llm", "WorkloadReady", "False", "Starting", "the server starts once Qwen/Qwen3-8B is downloaded")
+	c.expect("llm", "WorkloadReady", "False", "Preloading", "the server starts once Qwen/Qwen3-8B is downloaded")
 	c.always("no GPU waits for the download", 3*time.Second, func() error {
 		if c.get(deployments, "llm") != nil {
 			return errors.New("there is a Deployment")
@@ -81,6 +81,15 @@ func testPreload(t *testing.T, cp *controlplane.ControlPlane) {
 	c.expect("llm", "WorkloadReady", "False", "ModelDownloadFailed", "the workload keeps running as it was")
 	c.expect("llm", "Ready", "False", "Waiting")
 	c.always("what served goes on", 3*time.Second, c.untouched(server))
+	// The message says how to try again.
+	failed := str(c.get(jobs, second), "metadata", "uid")
+	if out, err := c.kubectl("", "delete", "job", second, "--timeout=60s"); err != nil {
+		t.Fatal(out, err)
+	}
+	if _, err := a.play(second); err == nil || str(c.get(jobs, second), "metadata", "uid") == failed {
+		t.Fatalf("the download is not tried again: %v", err)
+	}
+	c.expect("llm", "CacheReady", "False", "PreloadFailed", "Qwen/Qwen3-32B", "HF_TOKEN")
 
 	c.apply(spec("Qwen/Qwen3-32B", ", hfTokenSecretRef: {name: hf, key: token}"))
 	third := c.jobOf("llm", first, second)
