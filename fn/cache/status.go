@@ -165,7 +165,7 @@ func (c Cache) stuck(ps []Preload, live Live) string {
 func (c Cache) diagnose(p Preload, live Live) string {
 	name := c.TargetName(p.Role)
 	pods := slices.DeleteFunc(slices.Clone(live.Pods), func(pod corev1.Pod) bool { return pod.Labels[batchv1.JobNameLabel] != name })
-	return endpoint.DiagnoseAgent(pods, c.Platform.GPUResourceName)
+	return endpoint.DiagnoseAgent(p.Live, pods, c.Platform.GPUResourceName)
 }
 
 // Problems of the spec that its schema cannot find.

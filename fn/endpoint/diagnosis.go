@@ -8,9 +8,11 @@ import (
 	"strings"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/agent"
 )
 
 const (
@@ -59,9 +61,9 @@ func diagnose(pods []corev1.Pod, gpuResource string) (v1alpha1.ConditionReason, 
 	return "", hint
 }
 
-// DiagnoseAgent says why the pods of an agent do not do their work; empty if
-// they do.
-func DiagnoseAgent(pods []corev1.Pod, gpuResource string) string {
+// DiagnoseAgent says why a Job of an agent does not do its work, given its pods;
+// empty if it does.
+func DiagnoseAgent(j *batchv1.Job, pods []corev1.Pod, gpuResource string) string {
 	live, dead, _ := sorted(pods)
 	for _, p := range live {
 		for _, s := range p.Status.ContainerStatuses {
@@ -72,6 +74,11 @@ func DiagnoseAgent(pods []corev1.Pod, gpuResource string) string {
 		if _, msg := diagnosePod(p, gpuResource); msg != "" {
 			return msg
 		}
+	}
+	if len(live) == 0 && len(dead) == 0 && j != nil && j.Status.StartTime != nil && j.Status.Active == 0 && j.Status.Failed == 0 && !agent.Finished(j) {
+		// Its controller counts the pods that it makes in the same breath: none was
+		// let in. Why is in events only, which are not to be had.
+		return fmt.Sprintf("it has no pod, as when a quota or an admission policy refuses one: kubectl describe job %s says why", j.Name)
 	}
 	if len(live) > 0 || len(dead) == 0 {
 		return ""

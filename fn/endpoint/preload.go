@@ -175,7 +175,7 @@ func (e Endpoint) preloadReady(c *Condition, live Live) bool {
 		return true
 	}
 	name := PreloadName(e.Name, p.role)
-	why := DiagnoseAgent(live.PreloadPods, e.Platform.GPUResourceName)
+	why := DiagnoseAgent(p.live, live.PreloadPods, e.Platform.GPUResourceName)
 	if msg, failed := agent.Failed(p.live); failed {
 		// The agent begins like this, too.
 		why = strings.TrimPrefix(cmp.Or(why, msg), fmt.Sprintf("cannot download %s at %s: ", m, cmp.Or(e.Recipe.Snapshot.Revision, agent.DefaultRevision)))

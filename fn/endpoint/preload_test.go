@@ -3,11 +3,13 @@ package endpoint
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
@@ -253,6 +255,30 @@ func TestDiagnoseAgent(t *testing.T) {
 	}
 	evicted := corev1.Pod{}
 	evicted.Name, evicted.Status.Phase, evicted.Status.Reason, evicted.Status.Message = "p", corev1.PodFailed, "Evicted", "The node was low on resource: memory."
+	began := batchv1.JobStatus{StartTime: &metav1.Time{Time: time.Unix(1, 0)}}
+	ended := *began.DeepCopy()
+	ended.Conditions = []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue}}
+	busy := *began.DeepCopy()
+	busy.Active = 1
+	between := *began.DeepCopy()
+	between.Failed = 1
+	for name, tc := range map[string]struct {
+		reason string
+		status batchv1.JobStatus
+		want   string
+	}{
+		"Fresh":   {"A Job that its controller has yet to see has no pod.", batchv1.JobStatus{}, ""},
+		"Refused": {"One that has begun should have.", began, "it has no pod, as when a quota or an admission policy refuses one: kubectl describe job j says why"},
+		"Begun":   {"One that has may not have been looked at yet.", busy, ""},
+		"Failed":  {"One that has failed needs none any more.", ended, ""},
+		"Retried": {"One whose pod failed waits a while before the next.", between, ""},
+	} {
+		t.Run("Without"+name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, DiagnoseAgent(&batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "j"}, Status: tc.status}, nil, "amd.com/gpu")); diff != "" {
+				t.Errorf("\n%s\nDiagnoseAgent(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
 	cases := map[string]struct {
 		reason string
 		pods   []corev1.Pod
@@ -273,7 +299,7 @@ func TestDiagnoseAgent(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, DiagnoseAgent(tc.pods, "amd.com/gpu")); diff != "" {
+			if diff := cmp.Diff(tc.want, DiagnoseAgent(nil, tc.pods, "amd.com/gpu")); diff != "" {
 				t.Errorf("\n%s\nDiagnoseAgent(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
