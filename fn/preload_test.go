@@ -132,6 +132,35 @@ func TestPreloadLife(t *testing.T) {
 	step("And serves.", scene{"TRUE", "Ready", all, sceneAvailable, "TRUE Bound: the volume chat-cache of 50Gi is bound, and has Qwen/Qwen3-32B"})
 }
 
+// TestPreloadOutOfSight makes sure that nothing is downloaded again because the
+// volume cannot be seen for a moment.
+func TestPreloadOutOfSight(t *testing.T) {
+	w := preloadWorld()
+	done := func(patches map[string]string) {
+		t.Helper()
+		rsp := w.reconcile(t)
+		for _, n := range preloadNames(rsp) {
+			patches[n] = jobIs("Complete", "")
+		}
+		w.provide(t, rsp, patches)
+	}
+	for range 4 {
+		done(map[string]string{})
+	}
+	before := w.reconcile(t).GetDesired().GetResources()
+	done(map[string]string{nameCache: gone})
+	after := w.reconcile(t).GetDesired().GetResources()
+	for n := range before {
+		if n == nameCache {
+			// What cannot change of it is known only while it can be seen.
+			continue
+		}
+		if diff := cmp.Diff(at(before[n].GetResource(), "spec"), at(after[n].GetResource(), "spec"), protocmp.Transform()); diff != "" {
+			t.Errorf("%s: -before, +after:\n%s", n, diff)
+		}
+	}
+}
+
 // TestPreloadSteady makes sure that with nothing changing nothing is written.
 func TestPreloadSteady(t *testing.T) {
 	cases := map[string]struct {

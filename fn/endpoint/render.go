@@ -2,6 +2,8 @@ package endpoint
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,8 +30,15 @@ func (e Endpoint) Render(live Live) ([]Manifest, error) {
 		ms = append(ms, Manifest{Role: RoleCache, Object: e.volume().Claim(live.Cache, live.CacheExpandable), Retain: *e.Spec.Cache.Retain})
 	}
 	p := e.preload(live)
-	if p.job != nil {
+	switch {
+	case p.job != nil:
 		ms = append(ms, Manifest{Role: p.role, Object: p.job, Keep: p.done})
+	case e.preloads() && live.Cache == nil:
+		// If the volume cannot be seen for a moment, what was downloaded to it is not
+		// to be downloaded again.
+		for _, id := range slices.Sorted(maps.Keys(live.Jobs)) {
+			ms = append(ms, Manifest{Role: RolePreload + Role(id), Object: live.Jobs[id], Keep: true})
+		}
 	}
 	w := e.Workload(live)
 	w.Hold = p.holds
