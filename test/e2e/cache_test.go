@@ -399,6 +399,9 @@ func testCache(t *testing.T, cp *controlplane.ControlPlane) {
 		if l := c.list(jobs, c.namespace, ""); len(l) > 0 {
 			return fmt.Errorf("there is still a Job %s", l[0].GetName())
 		}
+		if l := c.list(pods, c.namespace, "aim.engine.amd.com/cache=models"); len(l) > 0 {
+			return fmt.Errorf("there is still a pod %s", l[0].GetName())
+		}
 		if c.get(configmaps, "models-inventory") != nil {
 			return fmt.Errorf("there is still an inventory")
 		}
