@@ -570,7 +570,7 @@ func TestCacheLife(t *testing.T) {
 	}
 	w.provide(t, rsp, map[string]string{nameInventory: has, second: jobIs("Failed", "Pod failed with exit code 3")})
 	rsp = step("There is no such revision.", want{"Degraded", "Qwen/Qwen3-8B@v2 Failed;Qwen/Qwen3-8B@main Cached;", []string{
-		"NORMAL CacheDegraded: the cache is Degraded: Qwen/Qwen3-8B: the Job models-" + strings.TrimSuffix(second, "-object") + " failed: Pod failed with exit code 3",
+		"NORMAL CacheDegraded: the cache is Degraded: Qwen/Qwen3-8B: the Job models-" + strings.TrimSuffix(second, "-object") + " failed: Pod failed with exit code 3. To try again, delete the Job models-" + strings.TrimSuffix(second, "-object"),
 	}})
 	w.provide(t, rsp, map[string]string{nameInventory: has, second: jobIs("Failed", "Pod failed with exit code 3")})
 	rsp = step("That stays visible, and the failed Job is there to look at.", want{"Degraded", "Qwen/Qwen3-8B@v2 Failed;Qwen/Qwen3-8B@main Cached;", nil})
@@ -672,7 +672,7 @@ func TestCachePods(t *testing.T) {
 		"Failed": {
 			reason: "What an agent says that could not write it should be told.", job: jobIs("Failed", "Pod failed"),
 			pod:  merged(pod(job, `{"terminated": {"exitCode": 3, "message": "function-aim: error: the volume is too small"}}`), `{"status": {"phase": "Failed"}}`),
-			want: "ModelsReady=FALSE PreloadFailed: Qwen/Qwen3-8B: the Job " + job + " failed: the volume is too small",
+			want: "ModelsReady=FALSE PreloadFailed: Qwen/Qwen3-8B: the Job " + job + " failed: the volume is too small. To try again, delete the Job " + job,
 		},
 	}
 	for n, tc := range cases {

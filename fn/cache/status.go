@@ -75,12 +75,15 @@ func (c Cache) modelsReady(live Live) Condition {
 		return out
 	}
 	models := c.models(live)
-	var failed, downloading, waiting, missing []string
+	var failed, ended, downloading, waiting, missing []string
 	for _, p := range ps {
 		switch m := c.preloaded(p, models); m.Status {
 		case string(inventory.StatusCached):
 		case string(inventory.StatusFailed):
 			failed = append(failed, m.ID+": "+m.Message)
+			if _, ok := agent.Failed(p.Live); ok {
+				ended = append(ended, c.TargetName(p.Role))
+			}
 		case statusPending:
 			waiting = append(waiting, m.ID)
 		case string(inventory.StatusDownloading):
@@ -95,7 +98,11 @@ func (c Cache) modelsReady(live Live) Condition {
 	}
 	switch {
 	case len(failed) > 0:
-		out.Reason, out.Message = v1alpha1.ReasonPreloadFailed, endpoint.Bound(strings.Join(failed, "; "))
+		msg := strings.Join(failed, "; ")
+		if len(ended) > 0 {
+			msg += ". To try again, delete the Job " + strings.Join(ended, ", ")
+		}
+		out.Reason, out.Message = v1alpha1.ReasonPreloadFailed, endpoint.Bound(msg)
 	case len(downloading) > 0 || len(waiting) > 0:
 		var parts []string
 		if len(downloading) > 0 {

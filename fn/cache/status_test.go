@@ -183,15 +183,15 @@ func TestPreload(t *testing.T) {
 		},
 		"Failed": {
 			"What the agent says of a failure is what the user should hear.", preloadsOne, failed, measured(failedModel("a/b", "main")),
-			want{[]string{"a/b@main Failed"}, ready(false, v1alpha1.ReasonPreloadFailed, "a/b: accept the licence")},
+			want{[]string{"a/b@main Failed"}, ready(false, v1alpha1.ReasonPreloadFailed, "a/b: accept the licence. To try again, delete the Job models-preload-(hash)")},
 		},
 		"FailedSilently": {
 			"An agent that could not even report fails all the same.", preloadsOne, failed, nil,
-			want{[]string{"a/b@main Failed"}, ready(false, v1alpha1.ReasonPreloadFailed, "a/b: the Job models-preload-(hash) failed: Job has reached the specified backoff limit")},
+			want{[]string{"a/b@main Failed"}, ready(false, v1alpha1.ReasonPreloadFailed, "a/b: the Job models-preload-(hash) failed: Job has reached the specified backoff limit. To try again, delete the Job models-preload-(hash)")},
 		},
 		"FailedInTheMiddle": {
 			"Nobody downloads any more once the Job has failed.", preloadsOne, failed, measured(downloading("a/b", "main")),
-			want{[]string{"a/b@main Failed"}, ready(false, v1alpha1.ReasonPreloadFailed, "a/b: Job has reached the specified backoff limit")},
+			want{[]string{"a/b@main Failed"}, ready(false, v1alpha1.ReasonPreloadFailed, "a/b: Job has reached the specified backoff limit. To try again, delete the Job models-preload-(hash)")},
 		},
 		"OtherRevision": {
 			"That another revision is there should not count: servers ask for theirs.", v2, &batchv1.Job{}, measured(cachedModel("a/b", "main")),
@@ -199,7 +199,7 @@ func TestPreload(t *testing.T) {
 		},
 		"OtherRevisionFailed": {
 			"Nor hide that the one that is wanted failed.", v2, failed, measured(cachedModel("a/b", "main")),
-			want{[]string{"a/b@v2 Failed", "a/b@main Cached"}, ready(false, v1alpha1.ReasonPreloadFailed, "a/b: the Job models-preload-(hash) failed: Job has reached the specified backoff limit")},
+			want{[]string{"a/b@v2 Failed", "a/b@main Cached"}, ready(false, v1alpha1.ReasonPreloadFailed, "a/b: the Job models-preload-(hash) failed: Job has reached the specified backoff limit. To try again, delete the Job models-preload-(hash)")},
 		},
 		"OtherName": {
 			"A commit may be listed by another of its names.", v2, complete, measured(cachedModel("a/b", "main")),
