@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	kerrors "k8s.io/apimachinery/pkg/api/errors"
@@ -36,7 +35,7 @@ func testPackages(t *testing.T, c *ControlPlane) {
 		kindFunction:      "aim-engine-function-aim",
 		kindConfiguration: "configuration-aim",
 	} {
-		if err := c.WaitFor(t.Context(), time.Second, pkgGVK(kind), "", name, "Installed", "Healthy"); err != nil {
+		if err := c.WaitFor(t.Context(), patience, pkgGVK(kind), "", name, "Installed", "Healthy"); err != nil {
 			t.Errorf("\nAll packages should be healthy once a plane has started.\n%v", err)
 		}
 	}

@@ -200,11 +200,11 @@ func manifests(t *testing.T, docs []*unstructured.Unstructured) []manifest {
 		if err != nil || !ok {
 			t.Fatalf("cannot find the manifest of %s: %v", d.GetName(), err)
 		}
-		policies, found, err := unstructured.NestedStringSlice(d.Object, "spec", "managementPolicies")
+		policies, _, err := unstructured.NestedStringSlice(d.Object, "spec", "managementPolicies")
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, manifest{Unstructured: &unstructured.Unstructured{Object: m}, partial: found && !slices.Contains(policies, "Create")})
+		out = append(out, manifest{Unstructured: &unstructured.Unstructured{Object: m}, partial: slices.Contains(policies, "Update") && !slices.Contains(policies, "Create")})
 	}
 	slices.SortStableFunc(out, func(a, b manifest) int {
 		switch {
