@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
-	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/cache"
 	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/inventory"
@@ -143,7 +142,7 @@ func cacheConflict(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, 
 // cacheOf a composite, and the status that it has.
 func cacheOf(log logging.Logger, xr composite, in *v1beta1.Input) (cache.Cache, v1alpha1.AIMCacheStatus, error) {
 	c := cache.Cache{Composite: xr.name(), Platform: cache.Platform{
-		Agent: agent.Platform{Image: in.AgentImage, Env: in.AgentEnv}, StorageClass: in.StorageClass, GPUResourceName: in.GPUResourceName, Tolerations: in.Tolerations,
+		Agent: agentOf(in), StorageClass: in.StorageClass, GPUResourceName: in.GPUResourceName, Tolerations: in.Tolerations,
 	}}
 	before := v1alpha1.AIMCacheStatus{}
 	c.Namespace, c.Name = xr.target()

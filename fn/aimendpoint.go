@@ -16,7 +16,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
-	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/model"
 	"github.com/aim-engine/function-aim/fn/object"
@@ -175,7 +174,7 @@ func obstacleOf(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e e
 func platform(in *v1beta1.Input) endpoint.Platform {
 	p := endpoint.Platform{
 		GPUResourceName: in.GPUResourceName,
-		Agent:           agent.Platform{Image: in.AgentImage, Env: in.AgentEnv},
+		Agent:           agentOf(in),
 		StorageClass:    in.StorageClass,
 		Tolerations:     in.Tolerations,
 		Security:        in.Security,

@@ -91,9 +91,14 @@ func validate(in *v1beta1.Input) field.ErrorList {
 	if strings.ContainsAny(in.AgentImage, " \t\n") {
 		errs = append(errs, field.Invalid(field.NewPath("agentImage"), in.AgentImage, "must be an image with its tag or digest"))
 	}
+	for i, n := range in.AgentPullSecrets {
+		if msgs := validation.IsDNS1123Subdomain(n); len(msgs) > 0 {
+			errs = append(errs, field.Invalid(field.NewPath("agentPullSecrets").Index(i), n, msgs[0]))
+		}
+	}
 	for _, f := range recipe.CheckEnv(field.NewPath("agentEnv"), in.AgentEnv) {
 		if f.Severity == string(engine.SeverityError) {
-			errs = append(errs, field.Invalid(field.NewPath("agentEnv"), f.Path, f.Message))
+			errs = append(errs, &field.Error{Type: field.ErrorTypeInvalid, Field: f.Path, BadValue: field.OmitValueType{}, Detail: f.Message})
 		}
 	}
 	if in.Namespace != "" {

@@ -326,6 +326,17 @@ func TestInvalidInput(t *testing.T) {
 			input:  `{"agentImage": "localhost:5000/function-aim :v1"}`,
 			want:   `invalid: agentImage: Invalid value: "localhost:5000/function-aim :v1": must be an image with its tag or digest`,
 		},
+		"AgentEnv": {
+			reason: "No pod could have such a variable.",
+			input:  `{"agentEnv": [{"name": "HTTPS_PROXY", "value": "a"}, {"name": "A=B", "value": "c"}]}`,
+			want: `invalid: agentEnv[1].name: Invalid value: "A=B" is no name of an environment variable: a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', ` +
+				`and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')`,
+		},
+		"AgentPullSecrets": {
+			reason: "No Secret could have such a name.",
+			input:  `{"agentPullSecrets": ["registry", "Registry"]}`,
+			want:   `invalid: agentPullSecrets[1]: Invalid value: "Registry": ` + subdomain,
+		},
 		"UnknownBackend": {
 			reason: "The image would never be used.",
 			input:  `{"images": [{"backend": "tgi", "image": "localhost/tgi:1"}]}`,

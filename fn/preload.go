@@ -9,9 +9,16 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
+	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/object"
+	"github.com/aim-engine/function-aim/input/v1beta1"
 )
+
+// agentOf a platform.
+func agentOf(in *v1beta1.Input) agent.Platform {
+	return agent.Platform{Image: in.AgentImage, Env: in.AgentEnv, PullSecrets: in.AgentPullSecrets}
+}
 
 // preloadsIn what is observed: the IDs of downloads that have an Object, sorted.
 func preloadsIn(req *fnv1.RunFunctionRequest, g object.Generation) []string {

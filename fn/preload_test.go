@@ -132,6 +132,48 @@ func TestPreloadLife(t *testing.T) {
 	step("And serves.", scene{"TRUE", "Ready", all, sceneAvailable, "TRUE Bound: the volume chat-cache of 50Gi is bound, and has Qwen/Qwen3-32B"})
 }
 
+// TestAgentOfPlatform makes sure that what a platform says of the agent is true
+// of all of them.
+func TestAgentOfPlatform(t *testing.T) {
+	const input = `{
+		"agentImage": "localhost:5000/function-aim:v1", "agentPullSecrets": ["registry"],
+		"agentEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]
+	}`
+	w := preloadWorld(`{"spec": {"image": {"pullSecrets": ["own", "registry"]}, "deployment": {"podAnnotations": {"sidecar.istio.io/inject": "false"}}}}`)
+	c := cacheWorld(preloading, cleaning)
+	w.input, c.input = resource.MustStructJSON(input), resource.MustStructJSON(input)
+	w.provide(t, w.reconcile(t), nil)
+	c.provide(t, c.reconcile(t), nil)
+	endpoint, cache := w.reconcile(t), c.reconcile(t)
+
+	const env = `"env": [{"name": "HOME", "value": "/tmp"}, {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]`
+	cases := map[string]struct {
+		rsp  *fnv1.RunFunctionResponse
+		name string
+		path []string
+		want string
+	}{
+		"Endpoint": {endpoint, preloadName(t, endpoint), []string{"spec", "template"}, `{` + env + `, "pullSecrets": [{"name": "registry"}, {"name": "own"}], "annotations": {"sidecar.istio.io/inject": "false"}}`},
+		"Preload":  {cache, preloadName(t, cache), []string{"spec", "template"}, `{` + env + `, "pullSecrets": [{"name": "registry"}]}`},
+		"Cleanup":  {cache, nameCleanup, []string{"spec", "jobTemplate", "spec", "template"}, `{` + env + `, "pullSecrets": [{"name": "registry"}]}`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			pod := at(tc.rsp.GetDesired().GetResources()[tc.name].GetResource(), append([]string{"spec", "forProvider", "manifest"}, tc.path...)...).GetStructValue()
+			got := &structpb.Struct{Fields: map[string]*structpb.Value{
+				"env":         at(pod, "spec", "containers").GetListValue().GetValues()[0].GetStructValue().GetFields()["env"],
+				"pullSecrets": at(pod, "spec", "imagePullSecrets"),
+			}}
+			if a := at(pod, "metadata", "annotations"); a != nil {
+				got.Fields["annotations"] = a
+			}
+			if diff := cmp.Diff(resource.MustStructJSON(tc.want), got, protocmp.Transform()); diff != "" {
+				t.Errorf("-want, +got:\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestPreloadOutOfSight makes sure that nothing is downloaded again because the
 // volume cannot be seen for a moment.
 func TestPreloadOutOfSight(t *testing.T) {

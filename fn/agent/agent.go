@@ -49,13 +49,17 @@ type Platform struct {
 	Image string
 	// Env of the agent beside its own: proxies, and which Hub it asks.
 	Env []corev1.EnvVar
+	// PullSecrets are names of Secrets with which its image is pulled.
+	PullSecrets []string
 }
 
 // A Pod of the agent.
 type Pod struct {
 	Platform Platform
-	// Labels of the pod.
-	Labels map[string]string
+	// Labels and Annotations of the pod.
+	Labels, Annotations map[string]string
+	// PullSecrets beside the platform's.
+	PullSecrets []string
 	// Args are the command of the agent.
 	Args []string
 	// Env of this agent, on top of the platform's.
@@ -104,9 +108,10 @@ func (p Pod) Template() corev1.PodTemplateSpec {
 		},
 	}
 	return corev1.PodTemplateSpec{
-		ObjectMeta: metav1.ObjectMeta{Labels: p.Labels},
+		ObjectMeta: metav1.ObjectMeta{Labels: p.Labels, Annotations: p.Annotations},
 		Spec: corev1.PodSpec{
 			Containers:         []corev1.Container{container},
+			ImagePullSecrets:   p.pullSecrets(),
 			RestartPolicy:      corev1.RestartPolicyNever,
 			ServiceAccountName: p.ServiceAccount,
 			// It writes its inventory, or else has nothing to ask of the API server.
@@ -128,6 +133,17 @@ func (p Pod) Template() corev1.PodTemplateSpec {
 			},
 		},
 	}
+}
+
+// pullSecrets, each once: the API server refuses one that is named twice.
+func (p Pod) pullSecrets() []corev1.LocalObjectReference {
+	var out []corev1.LocalObjectReference
+	for _, s := range slices.Concat(p.Platform.PullSecrets, p.PullSecrets) {
+		if ref := (corev1.LocalObjectReference{Name: s}); !slices.Contains(out, ref) {
+			out = append(out, ref)
+		}
+	}
+	return out
 }
 
 // Network returns those of some variables that say how to reach the Hub.

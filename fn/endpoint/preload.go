@@ -147,13 +147,19 @@ func (e Endpoint) agentPod(live Live) agent.Pod {
 	p := agent.Pod{
 		Platform: e.Platform.Agent,
 		Labels:   map[string]string{labelPreloadOf: LabelValue(e.Name), labelManagedBy: managedBy},
-		Env:      agent.Network(e.Spec.Deployment.Env),
-		Claim:    e.TargetName(RoleCache),
-		Capacity: live.Cache.Spec.Resources.Requests[corev1.ResourceStorage],
-		Affinity: e.affinity(), NodeSelector: e.nodeSelector(), Tolerations: e.tolerations(),
+		// What other controllers are told of a server's pod, such as to inject
+		// nothing, is true of this one, too.
+		Annotations: e.podAnnotations(),
+		Env:         agent.Network(e.Spec.Deployment.Env),
+		Claim:       e.TargetName(RoleCache),
+		Capacity:    live.Cache.Spec.Resources.Requests[corev1.ResourceStorage],
+		Affinity:    e.affinity(), NodeSelector: e.nodeSelector(), Tolerations: e.tolerations(),
 	}
 	if claim := e.sameNode(); claim != "" {
 		p.Labels[LabelVolume] = LabelValue(claim)
+	}
+	for _, s := range e.Spec.Image.PullSecrets {
+		p.PullSecrets = append(p.PullSecrets, string(s))
 	}
 	if r := e.Spec.HFTokenSecretRef; r != nil {
 		p.Token = secretKey(*r)

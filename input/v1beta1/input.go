@@ -67,6 +67,13 @@ type Input struct {
 	// +optional
 	AgentEnv []corev1.EnvVar `json:"agentEnv,omitempty"`
 
+	// AgentPullSecrets are Secrets with which the agent's image is pulled, by their
+	// names. They have to be in each namespace with caches, or with endpoints that
+	// preload.
+	// +optional
+	// +kubebuilder:validation:MaxItems=8
+	AgentPullSecrets []string `json:"agentPullSecrets,omitempty"`
+
 	// StorageClass of caches that name none.
 	// +optional
 	StorageClass string `json:"storageClass,omitempty"`

@@ -98,6 +98,11 @@ func (in *Input) DeepCopyInto(out *Input) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.AgentPullSecrets != nil {
+		in, out := &in.AgentPullSecrets, &out.AgentPullSecrets
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Tolerations != nil {
 		in, out := &in.Tolerations, &out.Tolerations
 		*out = make([]v1.Toleration, len(*in))
