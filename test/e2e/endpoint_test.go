@@ -91,7 +91,7 @@ func testExample(t *testing.T, cp *controlplane.ControlPlane) {
 	}
 	c.apply(strings.ReplaceAll(string(b), "namespace: default", "namespace: "+c.namespace))
 	c.ready("qwen3-32b")
-	c.expect("qwen3-32b", "CacheReady", "True", "Bound")
+	c.expect("qwen3-32b", "CacheReady", "True", "Bound", "and has Qwen/Qwen3-32B")
 	// There are no metrics in this cluster, and that is no reason not to serve.
 	c.expect("qwen3-32b", "ScalingReady", "False", "MetricsUnavailable")
 
@@ -121,7 +121,7 @@ func testExample(t *testing.T, cp *controlplane.ControlPlane) {
 	if got := str(c.get(volumes, "qwen3-32b-cache"), "status", "phase"); got != "Bound" {
 		t.Errorf("the cache's volume is %s", got)
 	}
-	p := c.list(pods, c.namespace, "")
+	p := c.list(pods, c.namespace, "aim.engine.amd.com/endpoint=qwen3-32b")
 	if len(p) != 1 || !strings.HasPrefix(str(&p[0], "spec", "nodeName"), "mi355x") {
 		t.Errorf("the pod does not run on the chosen hardware: %v", p)
 	}
