@@ -197,7 +197,7 @@ func observeCache(req *fnv1.RunFunctionRequest, g object.Generation) (cache.Live
 			live.ApplyErrors[r] = o.SyncedMessage
 		}
 	}
-	live.Role = objects[cache.RoleRole].HasTarget()
+	live.Role, live.Binding = objects[cache.RoleRole].HasTarget(), objects[cache.RoleBinding].HasTarget()
 	var err error
 	if live.Jobs, err = preloadJobs(req, g); err != nil {
 		return live, nil, err

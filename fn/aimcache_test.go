@@ -463,7 +463,9 @@ func TestCacheObjects(t *testing.T) {
 // can own, under other names.
 func TestCacheNamespaced(t *testing.T) {
 	w := cacheWorld(preloading, cleaning, `{"kind": "AIMCache", "metadata": {"name": "models", "namespace": "team-a", "labels": null}, "spec": {"claimRef": null, "crossplane": {}}}`)
-	w.provide(t, w.reconcile(t), nil)
+	for range 2 {
+		w.provide(t, w.reconcile(t), nil)
+	}
 	rsp := w.reconcile(t)
 	for n, r := range rsp.GetDesired().GetResources() {
 		if v := at(r.GetResource(), "apiVersion").GetStringValue(); v != "kubernetes.m.crossplane.io/v1alpha1" || !strings.HasSuffix(n, "-object-m") {
@@ -549,6 +551,11 @@ func TestCacheLife(t *testing.T) {
 	}
 	w.provide(t, rsp, nil)
 	rsp = step("The volume is there, and nothing on it.", want{"Preloading", "Qwen/Qwen3-8B@main Pending;", []string{"NORMAL CachePreloading: the cache is Preloading: still to come: Qwen/Qwen3-8B"}})
+	if diff := cmp.Diff([]string(nil), preloadNames(rsp)); diff != "" {
+		t.Errorf("An agent that may not write its inventory yet would fail: -want Jobs, +got Jobs:\n%s", diff)
+	}
+	w.provide(t, rsp, nil)
+	rsp = step("The agent may write what it measures.", want{"Preloading", "Qwen/Qwen3-8B@main Pending;", nil})
 	first := preloadName(t, rsp)
 	w.provide(t, rsp, map[string]string{nameInventory: measuredBy(t, inInventory("Qwen/Qwen3-8B", "main", "Downloading"))})
 	rsp = step("The agent says how far it is.", want{"Preloading", "Qwen/Qwen3-8B@main Downloading;", nil})
@@ -776,7 +783,9 @@ func agentArgs(rsp *fnv1.RunFunctionResponse, name string) []string {
 // TestAgentArguments makes sure that the agent takes what it is given.
 func TestAgentArguments(t *testing.T) {
 	w := cacheWorld(cleaning, `{"spec": {"models": [{"id": "Qwen/Qwen3-8B", "revision": "v2", "maxSize": "20Gi", "preload": true}]}}`)
-	w.provide(t, w.reconcile(t), nil)
+	for range 2 {
+		w.provide(t, w.reconcile(t), nil)
+	}
 	rsp := w.reconcile(t)
 	c := &cli{}
 	parser, err := kong.New(c, kong.Vars{"version": version})

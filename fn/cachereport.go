@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -24,6 +25,12 @@ const cacheManager = "aim-cache-agent"
 // reportTimeout bounds the last report. It is less than the 30 s that a pod has
 // after SIGTERM.
 const reportTimeout = 20 * time.Second
+
+// reportBackoff is how often the last report is tried: at once, and after 1, 3
+// and 7 s.
+//
+//nolint:gochecknoglobals // A constant that Go cannot express as such.
+var reportBackoff = wait.Backoff{Duration: time.Second, Factor: 2, Steps: 4}
 
 // A reporter writes the inventory of a cache where its flags say.
 type reporter struct {
@@ -66,11 +73,18 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	return clientcmd.BuildConfigFromFlags("", kubeconfig)
 }
 
-// last report, which is made even if the context has ended.
+// last report, which is made even if the context has ended. Nobody makes up for
+// it, and without it all was done for nothing: so it is tried again for a while.
 func (r *reporter) last(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTimeout)
 	defer cancel()
-	return r.report(ctx)
+	var err error
+	// The error of the backoff is that there was one.
+	_ = wait.ExponentialBackoffWithContext(ctx, reportBackoff, func(ctx context.Context) (bool, error) {
+		err = r.report(ctx)
+		return err == nil, nil
+	})
+	return err
 }
 
 // report what is in the cache now.

@@ -142,8 +142,10 @@ func TestAgentOfPlatform(t *testing.T) {
 	w := preloadWorld(`{"spec": {"image": {"pullSecrets": ["own", "registry"]}, "deployment": {"podAnnotations": {"sidecar.istio.io/inject": "false"}}}}`)
 	c := cacheWorld(preloading, cleaning)
 	w.input, c.input = resource.MustStructJSON(input), resource.MustStructJSON(input)
-	w.provide(t, w.reconcile(t), nil)
-	c.provide(t, c.reconcile(t), nil)
+	for range 2 {
+		w.provide(t, w.reconcile(t), nil)
+		c.provide(t, c.reconcile(t), nil)
+	}
 	endpoint, cache := w.reconcile(t), c.reconcile(t)
 
 	const env = `"env": [{"name": "HOME", "value": "/tmp"}, {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]`

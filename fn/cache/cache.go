@@ -107,8 +107,8 @@ type Live struct {
 	Jobs map[string]*batchv1.Job
 	// Pods of the agent; only known while there is a download that is not done.
 	Pods []corev1.Pod
-	// Role says that the agent's Role is there.
-	Role bool
+	// Role and Binding say that the agent's Role and RoleBinding are there.
+	Role, Binding bool
 	// Unreadable says why the inventory that is there cannot be read.
 	Unreadable string
 	// Cleanup is the CronJob.
@@ -243,9 +243,10 @@ func (c Cache) Render(live Live) ([]Manifest, error) {
 // jobs that download models.
 func (c Cache) jobs(live Live) []Manifest {
 	var ms []Manifest
-	if live.Volume == nil {
-		// There is nothing to download to. If it cannot be seen for a moment, the
-		// Jobs that there are stay.
+	if live.Volume == nil || !live.Binding {
+		// There is nothing to download to, or the agent could not write its
+		// inventory yet. If that cannot be seen for a moment, the Jobs that there are
+		// stay.
 		for _, id := range slices.Sorted(maps.Keys(live.Jobs)) {
 			ms = append(ms, Manifest{Role: RolePreload + Role(id), Object: live.Jobs[id], Keep: true})
 		}

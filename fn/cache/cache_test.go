@@ -132,13 +132,13 @@ func volumeOf(size string) *corev1.PersistentVolumeClaim {
 
 // there is all that comes first: the agent's Role, and a volume of a size, or
 // the one that a cache asks for.
-func there(size string) Live { return Live{Volume: volumeOf(size), Role: true} }
+func there(size string) Live { return Live{Volume: volumeOf(size), Role: true, Binding: true} }
 
 func asAsked(tb testing.TB, spec string) Live {
 	tb.Helper()
 	v := models(tb, spec).Volume().Claim(nil, false)
 	v.UID, v.Status.Phase = "0d9a3c1e", corev1.ClaimBound
-	return Live{Volume: v, Role: true}
+	return Live{Volume: v, Role: true, Binding: true}
 }
 
 func holding(size string) func(c *Cache) {
@@ -166,7 +166,7 @@ func TestRender(t *testing.T) {
 		"live": {
 			"What cannot change should stay as it is live: a volume's class, mode and size, and with it what the agent is told of it.",
 			models(t, `{storage: {size: 10Gi, storageClass: other, accessMode: ReadWriteMany}, models: [{id: a/b, preload: true}]}`, holding("50Gi")),
-			Live{Volume: volumeOf("50Gi"), Expandable: true, Role: true},
+			Live{Volume: volumeOf("50Gi"), Expandable: true, Role: true, Binding: true},
 		},
 		"long-name": {
 			"A name that no object could have should become one that all can have.",
@@ -416,7 +416,7 @@ func TestOneAtATime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := models(t, three)
 			var got []string
-			for _, m := range rendered(t, c, Live{Volume: volumeOf("100Gi"), Jobs: jobs(c, tc.jobs)}) {
+			for _, m := range rendered(t, c, Live{Volume: volumeOf("100Gi"), Binding: true, Jobs: jobs(c, tc.jobs)}) {
 				j, ok := m.Object.(*batchv1.Job)
 				if !ok {
 					continue

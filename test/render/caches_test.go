@@ -48,7 +48,7 @@ func caches() map[string]cache.Cache {
 // manifestsOf a cache that has its volume, and nothing else yet.
 func manifestsOf(t *testing.T, c cache.Cache) []manifest {
 	t.Helper()
-	rendered, err := c.Render(cache.Live{Volume: c.Volume().Claim(nil, false), Role: true})
+	rendered, err := c.Render(cache.Live{Volume: c.Volume().Claim(nil, false), Role: true, Binding: true})
 	if err != nil {
 		t.Fatal(err)
 	}
