@@ -293,10 +293,12 @@ func TestAgentProxy(t *testing.T) {
 
 // apiServer that has room for one ConfigMap.
 type apiServer struct {
-	mu     sync.Mutex
-	status int
-	calls  []string
-	last   map[string]any
+	mu sync.Mutex
+	// status that it refuses with, this often if that is not 0.
+	status   int
+	refusals int
+	calls    []string
+	last     map[string]any
 }
 
 func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -307,6 +309,9 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if s.status != 0 {
 		w.WriteHeader(s.status)
+		if s.refusals--; s.refusals == 0 {
+			s.status = 0
+		}
 		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","message":"configmaps \"x\" is forbidden","code":403}`)
 		return
 	}
@@ -369,6 +374,13 @@ func TestAgentConfigMap(t *testing.T) {
 		t.Errorf("want exit code 3 after one report, got %d after %v", got, s.calls)
 	}
 
+	// A binding may be younger than the agent.
+	s.status, s.refusals = http.StatusForbidden, 2
+	a = downloads(t, h, home, "acme/small", flags...)
+	if err := a.Run(); err != nil || s.status != 0 {
+		t.Errorf("want the last report to be tried again, got %v after status %d:\n%s", err, s.status, a.stderr.String())
+	}
+
 	// A report that is refused means that the Job has to try again.
 	s.status = http.StatusForbidden
 	a = downloads(t, h, home, cacheModel, flags...)
@@ -398,11 +410,16 @@ func TestAgentPrune(t *testing.T) {
 	if got := prunes(policy, "--dry-run"); !strings.HasPrefix(got, "evict acme/big@"+cacheCommit+", which frees 8.0 MiB: only ") {
 		t.Errorf("dry run: %s", got)
 	}
-	if d := reported(t, home); len(d.Models) != 2 || d.LastCleanup != nil {
+	if d := reported(t, home); len(d.Models) != 2 || d.LastCleanup != nil || d.Models[0].AccessCount != 0 {
 		t.Errorf("a dry run changed something: %+v", d)
 	}
 	if got := prunes(policy, "--in-use=acme/big@main", "--in-use=acme/small"); !strings.Contains(got, "keep acme/big@"+cacheCommit+": a running endpoint uses it\n") || !strings.Contains(got, "less than there should be: nothing else may go") {
 		t.Errorf("in use: %s", got)
+	}
+	for _, m := range reported(t, home).Models {
+		if m.AccessCount != 1 || m.LastAccessed == nil {
+			t.Errorf("that it was in use is not recorded: %+v", m)
+		}
 	}
 	p := prune.Plan{}
 	if err := json.Unmarshal([]byte(prunes(policy, "-o", "json", "--inventory", filepath.Join(home, "..", "out.json"))), &p); err != nil || len(p.Evictions()) != 1 || p.Evictions()[0].Frees != 8<<20+2 {
