@@ -197,7 +197,9 @@ func observeCache(req *fnv1.RunFunctionRequest, g object.Generation) (cache.Live
 			live.ApplyErrors[r] = o.SyncedMessage
 		}
 	}
-	live.Role, live.Binding = objects[cache.RoleRole].HasTarget(), objects[cache.RoleBinding].HasTarget()
+	live.Binding = objects[cache.RoleBinding].HasTarget()
+	// What is bound stays so, though its Role may be out of sight for a moment.
+	live.Role = objects[cache.RoleRole].HasTarget() || objects[cache.RoleBinding].Exists
 	var err error
 	if live.Jobs, err = preloadJobs(req, g); err != nil {
 		return live, nil, err

@@ -649,6 +649,29 @@ func TestCacheJobs(t *testing.T) {
 	}
 }
 
+// TestCacheOutOfSight makes sure that nothing is deleted because something else
+// cannot be seen for a moment.
+func TestCacheOutOfSight(t *testing.T) {
+	w := cacheWorld(preloading, cleaning)
+	for range 3 {
+		w.provide(t, w.reconcile(t), nil)
+	}
+	want := slices.Sorted(maps.Keys(w.reconcile(t).GetDesired().GetResources()))
+	job := preloadName(t, w.reconcile(t))
+	for _, unseen := range [][]string{{"role-object"}, {"rolebinding-object"}, {"role-object", "rolebinding-object"}, {nameVolume}, {nameInventory}, {job}, {job, nameVolume}, {job, "role-object", "rolebinding-object", nameVolume}} {
+		patches := map[string]string{}
+		for _, n := range unseen {
+			patches[n] = gone
+		}
+		w.provide(t, w.reconcile(t), patches)
+		got := slices.Sorted(maps.Keys(w.reconcile(t).GetDesired().GetResources()))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%v out of sight: -want resources, +got resources:\n%s", unseen, diff)
+		}
+		w.provide(t, w.reconcile(t), nil)
+	}
+}
+
 // TestCachePods makes sure that an agent that does not do its work says why.
 func TestCachePods(t *testing.T) {
 	w := runningCache(t, preloading)

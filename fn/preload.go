@@ -34,17 +34,21 @@ func preloadsIn(req *fnv1.RunFunctionRequest, g object.Generation) []string {
 	return out
 }
 
-// preloadJobs are the live Jobs of downloads, by their IDs.
+// preloadJobs are the Jobs of downloads, by their IDs. One that has an Object is
+// among them, though the provider may not have told of it yet: not to compose it
+// again would delete it.
 func preloadJobs(req *fnv1.RunFunctionRequest, g object.Generation) (map[string]*batchv1.Job, error) {
 	out := map[string]*batchv1.Job{}
 	for _, id := range preloadsIn(req, g) {
 		j := &batchv1.Job{}
 		o := object.FromStruct(observedObject(req, g, endpoint.RolePreload+endpoint.Role(id)))
-		if ok, err := o.Into(j); err != nil {
-			return nil, errors.Wrap(err, "cannot read a live Job")
-		} else if ok && !o.Observing {
-			out[id] = j
+		if o.Observing {
+			continue
 		}
+		if _, err := o.Into(j); err != nil {
+			return nil, errors.Wrap(err, "cannot read a live Job")
+		}
+		out[id] = j
 	}
 	return out, nil
 }

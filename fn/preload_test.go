@@ -192,6 +192,13 @@ func TestPreloadOutOfSight(t *testing.T) {
 		done(map[string]string{})
 	}
 	before := w.reconcile(t).GetDesired().GetResources()
+	// The Job may be out of sight with it.
+	job := preloadName(t, w.reconcile(t))
+	w.provide(t, w.reconcile(t), map[string]string{nameCache: gone, job: gone})
+	if got := w.reconcile(t).GetDesired().GetResources()[job]; got == nil {
+		t.Error("the Job is deleted")
+	}
+	done(map[string]string{})
 	done(map[string]string{nameCache: gone})
 	after := w.reconcile(t).GetDesired().GetResources()
 	for n := range before {

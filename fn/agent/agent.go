@@ -80,8 +80,7 @@ type Pod struct {
 	Tolerations  []corev1.Toleration
 }
 
-// Template of the pod. It meets the restricted Pod Security Standard, unless
-// its user is root.
+// Template of the pod. It meets the restricted Pod Security Standard.
 func (p Pod) Template() corev1.PodTemplateSpec {
 	env := overlaid([]corev1.EnvVar{{Name: "HOME", Value: "/tmp"}}, p.Platform.Env)
 	env = overlaid(env, p.Env)

@@ -107,7 +107,8 @@ type Live struct {
 	Jobs map[string]*batchv1.Job
 	// Pods of the agent; only known while there is a download that is not done.
 	Pods []corev1.Pod
-	// Role and Binding say that the agent's Role and RoleBinding are there.
+	// Role and Binding say that the agent's Role and RoleBinding are there, or the
+	// Role at least was.
 	Role, Binding bool
 	// Unreadable says why the inventory that is there cannot be read.
 	Unreadable string
