@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/fn/hub/hubtest"
@@ -137,23 +138,31 @@ func (a *agents) play(job string) (corev1.Pod, error) {
 		return errNotYet
 	})
 	out, err := a.run(corev1.PodTemplateSpec{Spec: pod.Spec})
-	end := corev1.ContainerStateTerminated{Reason: "Completed", FinishedAt: metav1.Now()}
-	pod.Status.Phase = corev1.PodSucceeded
+	end, phase := corev1.ContainerStateTerminated{Reason: "Completed", FinishedAt: metav1.Now()}, corev1.PodSucceeded
 	if err != nil {
-		end.ExitCode, end.Reason, end.Message = 1, "Error", out[max(0, len(out)-2048):]
+		end.ExitCode, end.Reason, end.Message, phase = 1, "Error", out[max(0, len(out)-2048):], corev1.PodFailed
 		if exit := (&exec.ExitError{}); errors.As(err, &exit) {
 			end.ExitCode = int32(exit.ExitCode())
 		}
-		pod.Status.Phase = corev1.PodFailed
+		err = fmt.Errorf("%w: %s", err, out)
 	}
-	for i, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady || c.Type == corev1.ContainersReady {
-			pod.Status.Conditions[i].Status = corev1.ConditionFalse
+	all := a.c.Kube().CoreV1().Pods(a.c.namespace)
+	if err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		p, err := all.Get(context.Background(), pod.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
 		}
-	}
-	pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &end}
-	pod.Status.ContainerStatuses[0].Ready, pod.Status.ContainerStatuses[0].Started = false, ptr.To(false)
-	if _, err := a.c.Kube().CoreV1().Pods(a.c.namespace).UpdateStatus(context.Background(), &pod, metav1.UpdateOptions{}); err != nil {
+		p.Status.Phase = phase
+		for i, c := range p.Status.Conditions {
+			if c.Type == corev1.PodReady || c.Type == corev1.ContainersReady {
+				p.Status.Conditions[i].Status = corev1.ConditionFalse
+			}
+		}
+		s := &p.Status.ContainerStatuses[0]
+		s.State, s.Ready, s.Started = corev1.ContainerState{Terminated: &end}, false, ptr.To(false)
+		_, err = all.UpdateStatus(context.Background(), p, metav1.UpdateOptions{})
+		return err
+	}); err != nil {
 		a.c.t.Fatal(err)
 	}
 	return pod, err

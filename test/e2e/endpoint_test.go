@@ -22,6 +22,11 @@ func TestEndpoint(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a control plane")
 	}
+	t.Cleanup(func() {
+		for _, m := range missed.of {
+			t.Log(m)
+		}
+	})
 	cp := controlplane.StartT(t, controlplane.Options{})
 
 	t.Run("Parallel", func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +26,9 @@ import (
 // soon is how long things take that should take a second or two. It is a
 // bound for a busy machine, not a measure of anything.
 const soon = 150 * time.Second
+
+// slow is what is worth a line in the log.
+const slow = 30 * time.Second
 
 var (
 	endpoints      = schema.GroupVersionResource{Group: "aim.engine.amd.com", Version: "v1alpha1", Resource: "aimendpoints"}
@@ -153,12 +157,36 @@ func (c *cluster) list(gvr schema.GroupVersionResource, namespace string, select
 func (c *cluster) eventually(what string, within time.Duration, check func() error) {
 	c.t.Helper()
 	var err error
-	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	started := time.Now()
+	for end := started.Add(within); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		if err = check(); err == nil {
+			if d := time.Since(started); d > slow {
+				c.t.Logf("%s: only after %s", what, d.Round(time.Second))
+			}
 			return
 		}
 	}
-	c.t.Fatalf("%s: still not after %s: %v", what, within, err)
+	c.fatalf("%s: still not after %s: %v", what, within, err)
+}
+
+// missed is what was waited for in vain.
+//
+//nolint:gochecknoglobals // Tests side by side fill it.
+var missed struct {
+	sync.Mutex
+
+	of []string
+}
+
+// fatalf ends the test, and says so at the end of all of them, too: what a test
+// logs is far above that.
+func (c *cluster) fatalf(format string, args ...any) {
+	c.t.Helper()
+	msg := fmt.Sprintf(format, args...)
+	missed.Lock()
+	missed.of = append(missed.of, c.t.Name()+": "+msg)
+	missed.Unlock()
+	c.t.Fatal(msg)
 }
 
 // always checks for a while that a check has nothing to complain of.
@@ -166,7 +194,7 @@ func (c *cluster) always(what string, during time.Duration, check func() error) 
 	c.t.Helper()
 	for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if err := check(); err != nil {
-			c.t.Fatalf("%s: %v", what, err)
+			c.fatalf("%s: %v", what, err)
 		}
 	}
 }
@@ -259,8 +287,10 @@ func (c *cluster) objectsOf(name string) []unstructured.Unstructured {
 // dump what a person would look at after a failure.
 func (c *cluster) dump() {
 	for _, args := range [][]string{
-		{"get", "aimendpoint,deployments,replicasets,pods,services,pvc,hpa,configmaps", "-o", "wide"},
+		{"get", "aimendpoint,aimcache,deployments,replicasets,jobs,pods,services,pvc,hpa,configmaps", "-o", "wide"},
+		{"get", "namespace", c.namespace, "-o", "yaml"},
 		{"describe", "aimendpoint"},
+		{"describe", "aimcache"},
 		{"describe", "aimrecipe"},
 		{"get", "objects", "-o", "custom-columns=NAME:.metadata.name,KIND:.spec.forProvider.manifest.kind,SYNCED:.status.conditions[?(@.type=='Synced')].message,READY:.status.conditions[?(@.type=='Ready')].message"},
 		{"get", "events", "--sort-by=.lastTimestamp"},
