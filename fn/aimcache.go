@@ -19,6 +19,7 @@ import (
 	"github.com/aim-engine/function-aim/fn/endpoint"
 	"github.com/aim-engine/function-aim/fn/inventory"
 	"github.com/aim-engine/function-aim/fn/object"
+	"github.com/aim-engine/function-aim/fn/volume"
 	"github.com/aim-engine/function-aim/input/v1beta1"
 )
 
@@ -64,10 +65,8 @@ func composeCache(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1.Ru
 			return err
 		}
 	}
-	if class := c.Volume().GrowingClass(live.Volume); class != "" {
-		if live.Expandable, err = expandable(req, rsp, class); err != nil {
-			return err
-		}
+	if live.Class, err = classFor(req, rsp, c.Volume().ClassOf(live.Volume)); err != nil {
+		return err
 	}
 	r.live = live
 
@@ -344,7 +343,7 @@ func (r cacheReport) write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRe
 		// A volume that waits for its first pod is as ready as it gets.
 		waits := c.Reason == v1alpha1.ReasonWaitingForConsumer && len(r.cache.Preloads(r.live)) == 0
 		// What is kept as it is, or has not been cleaned up, can be used.
-		usable := c.Type == v1alpha1.ConditionCleanupReady || c.Reason == v1alpha1.ReasonShrinkIgnored || c.Reason == v1alpha1.ReasonExpansionNotSupported || c.Reason == v1alpha1.ReasonStorageClassImmutable
+		usable := c.Type == v1alpha1.ConditionCleanupReady || c.Reason == v1alpha1.ReasonShrinkIgnored || c.Reason == v1alpha1.ReasonExpansionNotSupported || c.Reason == v1alpha1.ReasonStorageClassImmutable && volume.Bound(r.live.Volume)
 		ready = ready && (c.OK || waits || usable)
 	}
 	st, err := structOf(s)

@@ -159,6 +159,11 @@ func TestCache(t *testing.T) {
 	unbound := "CacheReady=FALSE WaitingForConsumer: the PersistentVolumeClaim models-storage is not bound yet; with some storage classes that waits for a pod"
 	badSchedule := `{"spec": {"cleanup": {"schedule": "at night"}}}`
 	const invalid = `CacheReady=FALSE Invalid: spec.cleanup.schedule: "at night" is no schedule of cron: expected exactly 5 fields, found 2: [at night]; an example is 0 3 * * *; until then all stays as it is`
+	pendingOf := func(class string) string {
+		return live(`{"spec": {"storageClassName": "` + class + `"}, "status": {"phase": "Pending"}}`)
+	}
+	const noClass = `there is no StorageClass "fsat", so that no volume is made for the PersistentVolumeClaim models-storage; set storage.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim, which holds nothing yet`
+	const otherClass = `storage.storageClass cannot change from "standard" to "fast"; delete the PersistentVolumeClaim models-storage to start an empty cache of that class`
 	const noAgent = "CacheReady=FALSE Invalid: spec.models[].preload and spec.cleanup.enabled need the agent: the platform has to set agentImage in the input of the cache's Composition; until then all stays as it is"
 	cases := map[string]struct {
 		reason string
@@ -327,6 +332,35 @@ func TestCache(t *testing.T) {
 				return w
 			},
 			want: want{digest{Ready: "TRUE", Resources: all(), Conditions: []string{condVolume, condNoPreload, condNoCleanup}}, "Ready", "", nil},
+		},
+		"NoClass": {
+			reason: "A typo in the name of a class should be told, and not be taken for a volume that waits for a pod.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := cacheWorld()
+				w.provide(t, w.reconcile(t), map[string]string{nameVolume: pendingOf("fsat")})
+				return w
+			},
+			want: want{digest{
+				Ready: "FALSE", Resources: all(),
+				Results:    []string{"NORMAL CacheFailed: the cache is Failed: " + noClass},
+				Conditions: []string{"CacheReady=FALSE StorageClassNotFound: " + noClass, condNoPreload, condNoCleanup},
+			}, "Failed", "StorageClassNotFound", nil},
+		},
+		"OtherClass": {
+			reason: "A volume that is not bound cannot be used as it is.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := cacheWorld(`{"spec": {"storage": {"storageClass": "fast"}}}`)
+				w.provide(t, w.reconcile(t), map[string]string{nameVolume: pendingOf("standard")})
+				w.cluster = []*structpb.Struct{resource.MustStructJSON(classExpandable)}
+				return w
+			},
+			want: want{digest{
+				Ready: "FALSE", Resources: all(),
+				Results:    []string{"NORMAL CacheDegraded: the cache is Degraded: " + otherClass},
+				Conditions: []string{"CacheReady=FALSE StorageClassImmutable: " + otherClass, condNoPreload, condNoCleanup},
+			}, "Degraded", "StorageClassImmutable", nil},
 		},
 		"Refused": {
 			reason: "What the API server refuses should be told, in its own words.",

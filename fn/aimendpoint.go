@@ -20,6 +20,7 @@ import (
 	"github.com/aim-engine/function-aim/fn/model"
 	"github.com/aim-engine/function-aim/fn/object"
 	"github.com/aim-engine/function-aim/fn/recipe"
+	"github.com/aim-engine/function-aim/fn/volume"
 	"github.com/aim-engine/function-aim/input/v1beta1"
 )
 
@@ -70,8 +71,10 @@ func composeEndpoint(log logging.Logger, req *fnv1.RunFunctionRequest, rsp *fnv1
 	if e, err = e.Apply(plan, live); err != nil {
 		return err
 	}
-	if err := growing(req, rsp, e, &live); err != nil {
-		return err
+	if !live.Remote {
+		if live.CacheClass, err = classFor(req, rsp, e.ClassOf(live)); err != nil {
+			return err
+		}
 	}
 	if err := lookAtPreload(req, rsp, e, place.in.PodDiagnosis, &live); err != nil {
 		return err
@@ -375,31 +378,24 @@ func podsOf(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, what, n
 	return out, nil
 }
 
-// growing volumes need a class that allows it.
-func growing(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, live *endpoint.Live) error {
-	class := e.GrowingClass(*live)
-	if class == "" || live.Remote {
-		return nil
+// classFor looks up a storage class. Nothing is known of none.
+func classFor(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, name string) (volume.Class, error) {
+	if name == "" {
+		return volume.Class{}, nil
 	}
-	var err error
-	live.CacheExpandable, err = expandable(req, rsp, class)
-	return err
-}
-
-// expandable says whether a storage class allows volumes to grow.
-func expandable(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, class string) (bool, error) {
-	sc, err := storageClass(req, rsp, class)
-	return sc != nil && ptr.Deref(sc.AllowVolumeExpansion, false), err
-}
-
-// storageClass of a name; nil if there is none.
-func storageClass(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, name string) (*storagev1.StorageClass, error) {
-	found, _, err := require(req, rsp, "class", byName("storage.k8s.io/v1", "StorageClass", "", name))
+	found, known, err := require(req, rsp, "class", byName("storage.k8s.io/v1", "StorageClass", "", name))
 	if err != nil || len(found) == 0 {
-		return nil, err
+		return volume.Class{Known: known}, err
 	}
 	sc := &storagev1.StorageClass{}
-	return sc, errors.Wrap(object.Convert(found[0], sc), "cannot read a StorageClass")
+	if err := object.Convert(found[0], sc); err != nil {
+		return volume.Class{}, errors.Wrap(err, "cannot read a StorageClass")
+	}
+	return volume.Class{
+		Known: true, Exists: true,
+		Expandable: ptr.Deref(sc.AllowVolumeExpansion, false),
+		Immediate:  ptr.Deref(sc.VolumeBindingMode, "") == storagev1.VolumeBindingImmediate,
+	}, nil
 }
 
 // applying says whether the recipe that a canary proved is still to be applied:

@@ -230,9 +230,10 @@ func TestHealth(t *testing.T) {
 				condSelected, available, condService, "CacheReady=TRUE Bound: the volume chat-cache of 50Gi is bound; the server downloads the model: the platform has set no agentImage", condFixed),
 		},
 		"CacheWaiting": {
-			reason: "A volume may wait for the pod, so the pod does not wait for the volume.",
-			spec:   cached,
-			seen:   map[string]string{nameCache: live(`{"status": {"phase": "Pending"}}`)},
+			reason:  "A volume may wait for the pod, so the pod does not wait for the volume.",
+			spec:    cached,
+			seen:    map[string]string{nameCache: live(`{"status": {"phase": "Pending"}}`)},
+			cluster: []string{classExpandable},
 			want: serving("Ready", "TRUE", withCache, condSelected, available, condService,
 				"CacheReady=FALSE WaitingForConsumer: the PersistentVolumeClaim chat-cache is not bound yet; with some storage classes that waits for a pod", condFixed),
 		},

@@ -7,7 +7,6 @@ import (
 	"github.com/crossplane/function-sdk-go/errors"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	batchv1 "k8s.io/api/batch/v1"
-	storagev1 "k8s.io/api/storage/v1"
 
 	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/endpoint"
@@ -53,21 +52,11 @@ func preloadJobs(req *fnv1.RunFunctionRequest, g object.Generation) (map[string]
 	return out, nil
 }
 
-// lookAtPreload asks for what an endpoint's download depends on: when its
-// volume binds, and why its pods do not do their work.
+// lookAtPreload asks why the pods of an endpoint's download do not do their
+// work.
 func lookAtPreload(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e endpoint.Endpoint, podDiagnosis string, live *endpoint.Live) error {
-	if live.Remote {
-		return nil
-	}
-	if class := e.BindingClass(*live); class != "" {
-		sc, err := storageClass(req, rsp, class)
-		if err != nil {
-			return err
-		}
-		live.CacheBinds = sc != nil && sc.VolumeBindingMode != nil && *sc.VolumeBindingMode == storagev1.VolumeBindingImmediate
-	}
 	job := e.Downloads(*live)
-	if job == "" || podDiagnosis != diagnosisEnabled {
+	if live.Remote || job == "" || podDiagnosis != diagnosisEnabled {
 		return nil
 	}
 	var err error

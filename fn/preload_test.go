@@ -282,6 +282,8 @@ func TestPreloadBinding(t *testing.T) {
 	before, all := []string{"cache", "config", "deployment (held back)", "service"}, []string{"cache", "config", "deployment", "service"}
 	waits := scene{"FALSE", "Starting", before, sceneWaits, sceneUnbound}
 	starts := scene{"FALSE", "Starting", all, "FALSE Starting: 0 of 1 replicas are available", sceneUnbound}
+	typo := starts
+	typo.Cache = `FALSE StorageClassNotFound: there is no StorageClass "standard", so that no volume is made for the PersistentVolumeClaim chat-cache; set cache.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim, which holds nothing yet`
 	cases := map[string]struct {
 		reason  string
 		cluster []*structpb.Struct
@@ -290,7 +292,7 @@ func TestPreloadBinding(t *testing.T) {
 	}{
 		"Immediate": {"One that binds by itself will do so.", []*structpb.Struct{classOf("Immediate")}, false, waits},
 		"Waits":     {"One that waits for a pod would wait for ever without the server's.", []*structpb.Struct{classOf("WaitForFirstConsumer")}, false, starts},
-		"NoClass":   {"So may one of which nothing is known.", nil, false, starts},
+		"NoClass":   {"One that does not exist makes no volume, which should be told.", nil, false, typo},
 		"Old":       {"Crossplane 1.20 can be asked, too.", []*structpb.Struct{classOf("Immediate")}, true, waits},
 	}
 	for name, tc := range cases {

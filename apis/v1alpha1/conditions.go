@@ -61,6 +61,8 @@ const (
 	ReasonWaitingForConsumer     ConditionReason = "WaitingForConsumer"
 	ReasonShrinkIgnored          ConditionReason = "ShrinkIgnored"
 	ReasonStorageClassImmutable  ConditionReason = "StorageClassImmutable"
+	ReasonStorageClassNotFound   ConditionReason = "StorageClassNotFound"
+	ReasonVolumeLost             ConditionReason = "VolumeLost"
 	ReasonExpansionNotSupported  ConditionReason = "ExpansionNotSupported"
 	ReasonActive                 ConditionReason = "Active"
 	ReasonMetricsUnavailable     ConditionReason = "MetricsUnavailable"

@@ -99,8 +99,8 @@ type Cache struct {
 // Live objects of a cache, as they were last seen; nil where there is none.
 type Live struct {
 	Volume *corev1.PersistentVolumeClaim
-	// Expandable says whether the class of the volume allows it to grow.
-	Expandable bool
+	// Class of the volume, if it matters.
+	Class volume.Class
 	// Inventory that an agent has written; nil if none has.
 	Inventory *inventory.Document
 	// Jobs that download models, by the IDs in their roles.
@@ -221,7 +221,7 @@ func (c Cache) Volume() volume.Wish {
 // Render the manifests of a cache, given what is live.
 func (c Cache) Render(live Live) ([]Manifest, error) {
 	ms := []Manifest{
-		{Role: RoleVolume, Object: c.Volume().Claim(live.Volume, live.Expandable), Retain: *c.Spec.Retain},
+		{Role: RoleVolume, Object: c.Volume().Claim(live.Volume, live.Class), Retain: *c.Spec.Retain},
 		{Role: RoleInventory, Object: c.inventory()},
 		{Role: RoleAccount, Object: c.account()},
 		{Role: RoleRole, Object: c.role()},

@@ -27,6 +27,7 @@ import (
 	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/object"
 	"github.com/aim-engine/function-aim/fn/prune"
+	"github.com/aim-engine/function-aim/fn/volume"
 )
 
 var update = flag.Bool("update", false, "write golden files instead of comparing with them")
@@ -136,7 +137,7 @@ func there(size string) Live { return Live{Volume: volumeOf(size), Role: true, B
 
 func asAsked(tb testing.TB, spec string) Live {
 	tb.Helper()
-	v := models(tb, spec).Volume().Claim(nil, false)
+	v := models(tb, spec).Volume().Claim(nil, volume.Class{})
 	v.UID, v.Status.Phase = "0d9a3c1e", corev1.ClaimBound
 	return Live{Volume: v, Role: true, Binding: true}
 }
@@ -166,7 +167,7 @@ func TestRender(t *testing.T) {
 		"live": {
 			"What cannot change should stay as it is live: a volume's class, mode and size, and with it what the agent is told of it.",
 			models(t, `{storage: {size: 10Gi, storageClass: other, accessMode: ReadWriteMany}, models: [{id: a/b, preload: true}]}`, holding("50Gi")),
-			Live{Volume: volumeOf("50Gi"), Expandable: true, Role: true, Binding: true},
+			Live{Volume: volumeOf("50Gi"), Class: volume.Class{Known: true, Exists: true, Expandable: true}, Role: true, Binding: true},
 		},
 		"long-name": {
 			"A name that no object could have should become one that all can have.",

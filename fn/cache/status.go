@@ -51,7 +51,7 @@ func (c Cache) storageReady(live Live) Condition {
 	if live.refusedBy(&out, RoleVolume, RoleInventory, RoleAccount, RoleRole, RoleBinding) {
 		return out
 	}
-	s := c.Volume().State(live.Volume, live.Expandable, true)
+	s := c.Volume().State(live.Volume, live.Class)
 	out.OK, out.Reason, out.Message = s.OK, s.Reason, s.Message
 	if live.Unreadable != "" {
 		out.Message = endpoint.Bound(out.Message + "; what is on it is not known until the agent measures it again: " + live.Unreadable)
@@ -324,13 +324,21 @@ func (c Cache) Status(live Live) v1alpha1.AIMCacheStatus {
 	return s
 }
 
+// failures are reasons for which a cache cannot be used at all, until somebody
+// does something about it.
+//
+//nolint:gochecknoglobals // A constant.
+var failures = []v1alpha1.ConditionReason{
+	v1alpha1.ReasonApplyFailed, v1alpha1.ReasonInvalid, v1alpha1.ReasonNameConflict, v1alpha1.ReasonStorageClassNotFound, v1alpha1.ReasonVolumeLost,
+}
+
 // Phase of a cache.
 func Phase(cs []Condition) v1alpha1.CachePhase {
 	phase := v1alpha1.CacheReady
 	for _, c := range cs {
 		switch {
 		case c.OK:
-		case c.Reason == v1alpha1.ReasonApplyFailed || c.Reason == v1alpha1.ReasonInvalid || c.Reason == v1alpha1.ReasonNameConflict:
+		case slices.Contains(failures, c.Reason):
 			return v1alpha1.CacheFailed
 		case c.Reason == v1alpha1.ReasonWaitingForConsumer:
 			phase = v1alpha1.CachePending

@@ -453,20 +453,11 @@ func (e Endpoint) Selector(live Live) map[string]string {
 	return e.selector()
 }
 
-// GrowingClass is the storage class of a volume that should grow; empty if
-// none should.
-func (e Endpoint) GrowingClass(live Live) string {
+// ClassOf the cache's live volume, if something depends on what it is; empty if
+// nothing does.
+func (e Endpoint) ClassOf(live Live) string {
 	if !*e.Spec.Cache.Enabled {
 		return ""
 	}
-	return e.volume().GrowingClass(live.Cache)
-}
-
-// BindingClass is the storage class of a volume for which it matters whether it
-// waits for a pod; empty if it does not matter.
-func (e Endpoint) BindingClass(live Live) string {
-	if !e.preloads() || live.Cache == nil || live.Cache.Status.Phase == corev1.ClaimBound {
-		return ""
-	}
-	return ptr.Deref(live.Cache.Spec.StorageClassName, "")
+	return e.volume().ClassOf(live.Cache)
 }

@@ -371,7 +371,7 @@ func TestSelector(t *testing.T) {
 	}
 }
 
-func TestGrowingClass(t *testing.T) {
+func TestClassOf(t *testing.T) {
 	claim := func(size, class string, phase corev1.PersistentVolumeClaimPhase) Live {
 		pvc := boundClaim(size, class)
 		pvc.Status.Phase = phase
@@ -391,12 +391,13 @@ func TestGrowingClass(t *testing.T) {
 		"Shrinks":  {"A volume that should shrink does not grow.", `cache: {enabled: true, size: 5Gi}`, claim("10Gi", "fast", corev1.ClaimBound), ""},
 		"Disabled": {"Without a cache nothing grows.", `cache: {size: 20Gi}`, claim("10Gi", "fast", corev1.ClaimBound), ""},
 		"New":      {"A volume that is not there does not grow.", `cache: {enabled: true, size: 20Gi}`, Live{}, ""},
+		"Pending":  {"One that is not bound may wait for a pod, or for ever, which its class tells.", `cache: {enabled: true, size: 10Gi}`, claim("10Gi", "fast", corev1.ClaimPending), "fast"},
 		"NoClass":  {"A volume without a class cannot grow.", `cache: {enabled: true, size: 20Gi}`, claim("10Gi", "", corev1.ClaimBound), ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, chat(t, tc.spec).GrowingClass(tc.live)); diff != "" {
-				t.Errorf("\n%s\nGrowingClass(...): -want, +got:\n%s", tc.reason, diff)
+			if diff := cmp.Diff(tc.want, chat(t, tc.spec).ClassOf(tc.live)); diff != "" {
+				t.Errorf("\n%s\nClassOf(...): -want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 	"github.com/aim-engine/function-aim/fn/agent"
+	"github.com/aim-engine/function-aim/fn/volume"
 )
 
 // RolePreload is what the role of a Job that downloads a model begins with. An
@@ -114,11 +115,11 @@ func (e Endpoint) preload(live Live) preload {
 	id := d.ID(spec, live.Jobs)
 	p := preload{role: RolePreload + Role(id), live: live.Jobs[id]}
 	p.done = agent.Complete(p.live)
-	bound := live.Cache.Status.Phase == corev1.ClaimBound
+	bound := volume.Bound(live.Cache)
 	exclusive := e.accessMode() == corev1.ReadWriteOncePod && live.Deployment != nil
 	if p.live == nil && (!bound || exclusive) {
 		// Nobody else can mount it while the server does.
-		p.holds = !bound && !exclusive && live.CacheBinds && !runs
+		p.holds = !bound && !exclusive && live.CacheClass.Immediate && !runs
 		return p
 	}
 	p.job = d.Job(e.meta(p.role), spec)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
 	"github.com/aim-engine/function-aim/fn/agent"
+	"github.com/aim-engine/function-aim/fn/volume"
 )
 
 // withAgent has a platform that can download models.
@@ -196,7 +197,7 @@ func TestPreload(t *testing.T) {
 			if tc.noAgent {
 				e.Platform.Agent = agent.Platform{}
 			}
-			live := Live{Cache: tc.claim, CacheBinds: tc.binds, PreloadPods: tc.pods, ApplyErrors: map[Role]string{}}
+			live := Live{Cache: tc.claim, CacheClass: volume.Class{Immediate: tc.binds}, PreloadPods: tc.pods, ApplyErrors: map[Role]string{}}
 			if tc.claim != nil {
 				e.Spec.Cache.AccessMode = string(tc.claim.Spec.AccessModes[0])
 			}

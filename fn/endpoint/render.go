@@ -27,7 +27,7 @@ func (e Endpoint) Render(live Live) ([]Manifest, error) {
 	}
 	add(ptr.Deref(e.ServiceAccount().Create, false), RoleServiceAccount, func() runtime.Object { return e.account() })
 	if *e.Spec.Cache.Enabled {
-		ms = append(ms, Manifest{Role: RoleCache, Object: e.volume().Claim(live.Cache, live.CacheExpandable), Retain: *e.Spec.Cache.Retain})
+		ms = append(ms, Manifest{Role: RoleCache, Object: e.volume().Claim(live.Cache, live.CacheClass), Retain: *e.Spec.Cache.Retain})
 	}
 	p := e.preload(live)
 	switch {

@@ -28,6 +28,7 @@ import (
 
 	"github.com/aim-engine/function-aim/fn/gpu"
 	"github.com/aim-engine/function-aim/fn/object"
+	"github.com/aim-engine/function-aim/fn/volume"
 )
 
 var update = flag.Bool("update", false, "write golden files instead of comparing with them")
@@ -384,13 +385,13 @@ func TestRenderCache(t *testing.T) {
 		"Shrinks": {
 			reason: "A volume cannot shrink.",
 			spec:   `cache: {enabled: true, size: 10Gi}`,
-			live:   Live{Cache: boundClaim("50Gi", "standard"), CacheExpandable: true},
+			live:   Live{Cache: boundClaim("50Gi", "standard"), CacheClass: volume.Class{Known: true, Exists: true, Expandable: true}},
 			want:   want{"standard", corev1.ReadWriteOnce, "50Gi"},
 		},
 		"Grows": {
 			reason: "A volume should grow where its class allows that.",
 			spec:   `cache: {enabled: true, size: 100Gi}`,
-			live:   Live{Cache: boundClaim("50Gi", "standard"), CacheExpandable: true},
+			live:   Live{Cache: boundClaim("50Gi", "standard"), CacheClass: volume.Class{Known: true, Exists: true, Expandable: true}},
 			want:   want{"standard", corev1.ReadWriteOnce, "100Gi"},
 		},
 		"CannotGrow": {
@@ -402,14 +403,14 @@ func TestRenderCache(t *testing.T) {
 		"GrowsUnbound": {
 			reason: "A claim that is not bound cannot change at all.",
 			spec:   `cache: {enabled: true, size: 100Gi}`,
-			live:   Live{Cache: pending, CacheExpandable: true},
+			live:   Live{Cache: pending, CacheClass: volume.Class{Known: true, Exists: true, Expandable: true}},
 			want:   want{"standard", corev1.ReadWriteOnce, "50Gi"},
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			before := manifests(t, []Manifest{{Object: live(tc.live.Cache)}})
-			pvc := chat(t, tc.spec).volume().Claim(tc.live.Cache, tc.live.CacheExpandable)
+			pvc := chat(t, tc.spec).volume().Claim(tc.live.Cache, tc.live.CacheClass)
 			size := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
 			got := want{Class: ptr.Deref(pvc.Spec.StorageClassName, ""), Mode: pvc.Spec.AccessModes[0], Size: size.String()}
 			if diff := cmp.Diff(tc.want, got); diff != "" {

@@ -16,6 +16,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/volume"
 )
 
 // Live objects of an endpoint, as they were last seen; nil where there is none.
@@ -49,11 +50,8 @@ type Live struct {
 	Pods []corev1.Pod
 	// CanaryPods are those of a canary.
 	CanaryPods []corev1.Pod
-	// CacheExpandable says whether the class of the cache's volume allows it
-	// to grow.
-	CacheExpandable bool
-	// CacheBinds says that its class binds it without waiting for a pod.
-	CacheBinds bool
+	// CacheClass is the class of the cache's volume, if it matters.
+	CacheClass volume.Class
 	// Jobs that download models into it, by the IDs in their roles.
 	Jobs map[string]*batchv1.Job
 	// PreloadPods are those of a download that is not done.
@@ -238,7 +236,7 @@ func (e Endpoint) cacheReady(live Live) Condition {
 	if live.refusedBy(&c, RoleCache) || e.preloadReady(&c, live) {
 		return c
 	}
-	st := e.volume().State(live.Cache, live.CacheExpandable, !live.Remote)
+	st := e.volume().State(live.Cache, live.CacheClass)
 	c.OK, c.Reason, c.Message = st.OK, st.Reason, st.Message
 	if c.OK {
 		c.Message += e.together(e.accessMode(), nil)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/aim-engine/function-aim/apis/v1alpha1"
+	"github.com/aim-engine/function-aim/fn/volume"
 )
 
 // deployed is the live Deployment of an endpoint, with a status.
@@ -482,7 +483,7 @@ func TestCacheReady(t *testing.T) {
 		"ShrinkIgnored": {
 			reason: "A volume cannot shrink.",
 			spec:   `cache: {enabled: true, size: 10Gi}`,
-			live:   Live{Cache: boundClaim("50Gi", "standard"), CacheExpandable: true},
+			live:   Live{Cache: boundClaim("50Gi", "standard"), CacheClass: volume.Class{Known: true, Exists: true, Expandable: true}},
 			want:   Condition{Reason: "ShrinkIgnored", Message: "a volume cannot shrink: it stays at 50Gi, cache.size says 10Gi"},
 		},
 		"ShrinkOfNobody": {
@@ -494,13 +495,13 @@ func TestCacheReady(t *testing.T) {
 		"ExpansionNotSupported": {
 			reason: "A volume grows only where its class allows that.",
 			spec:   `cache: {enabled: true, size: 100Gi}`,
-			live:   Live{Cache: boundClaim("50Gi", "standard")},
+			live:   Live{Cache: boundClaim("50Gi", "standard"), CacheClass: volume.Class{Known: true, Exists: true}},
 			want:   Condition{Reason: "ExpansionNotSupported", Message: `the storage class "standard" does not allow volumes to grow: it stays at 50Gi, cache.size says 100Gi`},
 		},
 		"Expanding": {
 			reason: "A volume that may grow is being applied.",
 			spec:   `cache: {enabled: true, size: 100Gi}`,
-			live:   Live{Cache: boundClaim("50Gi", "standard"), CacheExpandable: true},
+			live:   Live{Cache: boundClaim("50Gi", "standard"), CacheClass: volume.Class{Known: true, Exists: true, Expandable: true}},
 			want:   Condition{OK: true, Reason: "Bound", Message: "the volume chat-cache of 50Gi is bound; the server downloads the model: the platform has set no agentImage"},
 		},
 		"StorageClassImmutable": {

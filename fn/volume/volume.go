@@ -32,9 +32,8 @@ type Wish struct {
 	Field string
 }
 
-// Claim for the volume, given the one that is live, and whether its class
-// allows it to grow.
-func (w Wish) Claim(live *corev1.PersistentVolumeClaim, expandable bool) *corev1.PersistentVolumeClaim {
+// Claim for the volume, given the one that is live, and its class.
+func (w Wish) Claim(live *corev1.PersistentVolumeClaim, c Class) *corev1.PersistentVolumeClaim {
 	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: w.Meta, Spec: corev1.PersistentVolumeClaimSpec{
 		AccessModes: []corev1.PersistentVolumeAccessMode{w.Mode},
 		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: w.Size}},
@@ -46,7 +45,7 @@ func (w Wish) Claim(live *corev1.PersistentVolumeClaim, expandable bool) *corev1
 		pvc.Spec.AccessModes = live.Spec.AccessModes
 		pvc.Spec.StorageClassName = live.Spec.StorageClassName
 		have := live.Spec.Resources.Requests[corev1.ResourceStorage]
-		grows := w.Size.Cmp(have) > 0 && expandable && live.Status.Phase == corev1.ClaimBound
+		grows := w.Size.Cmp(have) > 0 && c.Expandable && Bound(live)
 		if !grows {
 			pvc.Spec.Resources.Requests[corev1.ResourceStorage] = have
 		}
@@ -55,17 +54,31 @@ func (w Wish) Claim(live *corev1.PersistentVolumeClaim, expandable bool) *corev1
 	return pvc
 }
 
-// GrowingClass is the storage class of a volume that should grow; empty if it
-// should not.
-func (w Wish) GrowingClass(live *corev1.PersistentVolumeClaim) string {
-	if live == nil || live.Status.Phase != corev1.ClaimBound {
-		// One that is not bound cannot change at all.
+// A Class of storage, as far as it is known.
+type Class struct {
+	// Known says that it was looked up, and Exists that there is such a class.
+	Known, Exists bool
+	// Expandable says that it allows its volumes to grow.
+	Expandable bool
+	// Immediate says that it binds volumes without waiting for a pod.
+	Immediate bool
+}
+
+// ClassOf the live volume, if something depends on what it is: whether the
+// volume can grow, or when it binds. Empty if nothing does.
+func (w Wish) ClassOf(live *corev1.PersistentVolumeClaim) string {
+	if live == nil {
 		return ""
 	}
-	if have := live.Spec.Resources.Requests[corev1.ResourceStorage]; w.Size.Cmp(have) <= 0 {
+	if have := live.Spec.Resources.Requests[corev1.ResourceStorage]; Bound(live) && w.Size.Cmp(have) <= 0 {
 		return ""
 	}
 	return ptr.Deref(live.Spec.StorageClassName, "")
+}
+
+// Bound says whether a claim has a volume; one that is nil has none.
+func Bound(c *corev1.PersistentVolumeClaim) bool {
+	return c != nil && c.Status.Phase == corev1.ClaimBound
 }
 
 // A State of a volume.
@@ -75,19 +88,30 @@ type State struct {
 	Message string
 }
 
-// State of the volume that is live. Known says whether it is known if the class
-// allows volumes to grow.
-func (w Wish) State(live *corev1.PersistentVolumeClaim, expandable, known bool) State {
+// State of the volume that is live, and of a class.
+func (w Wish) State(live *corev1.PersistentVolumeClaim, c Class) State {
 	unbound := State{Reason: v1alpha1.ReasonWaitingForConsumer, Message: fmt.Sprintf("the PersistentVolumeClaim %s is not bound yet; with some storage classes that waits for a pod", w.Meta.Name)}
 	if live == nil {
 		return unbound
 	}
+	if live.Status.Phase == corev1.ClaimLost {
+		return State{Reason: v1alpha1.ReasonVolumeLost, Message: fmt.Sprintf("the PersistentVolume %s of the PersistentVolumeClaim %s is gone, and what was on it; delete the PersistentVolumeClaim to start an empty cache", live.Spec.VolumeName, live.Name)}
+	}
+	class := ptr.Deref(live.Spec.StorageClassName, "")
+	// Nobody makes a volume for such a claim. It can only be bound to one that
+	// somebody made for it.
+	if !Bound(live) && class != "" && c.Known && !c.Exists {
+		return State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: fmt.Sprintf("there is no StorageClass %q, so that no volume is made for the PersistentVolumeClaim %s; set %s.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim, which holds nothing yet", class, live.Name, w.Field)}
+	}
 	// The platform's default may have changed since; nobody asked for that.
-	if class := ptr.Deref(live.Spec.StorageClassName, ""); w.AskedClass != "" && class != w.AskedClass {
+	if w.AskedClass != "" && class != w.AskedClass {
 		return State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: fmt.Sprintf("%s.storageClass cannot change from %q to %q; delete the PersistentVolumeClaim %s to start an empty cache of that class", w.Field, class, w.AskedClass, live.Name)}
 	}
 	if len(live.Spec.AccessModes) > 0 && live.Spec.AccessModes[0] != w.Mode {
 		return State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: fmt.Sprintf("%s.accessMode cannot change from %s to %s; delete the PersistentVolumeClaim %s to start an empty cache with that mode", w.Field, live.Spec.AccessModes[0], w.Mode, live.Name)}
+	}
+	if !Bound(live) {
+		return unbound
 	}
 	have := live.Spec.Resources.Requests[corev1.ResourceStorage]
 	// A size that nobody asked for need not be told of.
@@ -95,13 +119,10 @@ func (w Wish) State(live *corev1.PersistentVolumeClaim, expandable, known bool) 
 	case !w.AskedSize:
 	case cmp < 0:
 		return State{Reason: v1alpha1.ReasonShrinkIgnored, Message: fmt.Sprintf("a volume cannot shrink: it stays at %s, %s.size says %s", have.String(), w.Field, w.Size.String())}
-	case cmp > 0 && !known:
-		return State{Reason: v1alpha1.ReasonExpansionNotSupported, Message: fmt.Sprintf("it is not known whether the storage class %q allows volumes to grow: it stays at %s, %s.size says %s", ptr.Deref(live.Spec.StorageClassName, ""), have.String(), w.Field, w.Size.String())}
-	case cmp > 0 && !expandable:
-		return State{Reason: v1alpha1.ReasonExpansionNotSupported, Message: fmt.Sprintf("the storage class %q does not allow volumes to grow: it stays at %s, %s.size says %s", ptr.Deref(live.Spec.StorageClassName, ""), have.String(), w.Field, w.Size.String())}
+	case cmp > 0 && class != "" && !c.Known:
+		return State{Reason: v1alpha1.ReasonExpansionNotSupported, Message: fmt.Sprintf("it is not known whether the storage class %q allows volumes to grow: it stays at %s, %s.size says %s", class, have.String(), w.Field, w.Size.String())}
+	case cmp > 0 && !c.Expandable:
+		return State{Reason: v1alpha1.ReasonExpansionNotSupported, Message: fmt.Sprintf("the storage class %q does not allow volumes to grow: it stays at %s, %s.size says %s", class, have.String(), w.Field, w.Size.String())}
 	}
-	if live.Status.Phase == corev1.ClaimBound {
-		return State{OK: true, Reason: v1alpha1.ReasonBound, Message: fmt.Sprintf("the volume %s of %s is bound", live.Name, have.String())}
-	}
-	return unbound
+	return State{OK: true, Reason: v1alpha1.ReasonBound, Message: fmt.Sprintf("the volume %s of %s is bound", live.Name, have.String())}
 }

@@ -48,6 +48,7 @@ func live(changes ...func(c *corev1.PersistentVolumeClaim)) *corev1.PersistentVo
 }
 
 func pending(c *corev1.PersistentVolumeClaim)   { c.Status.Phase = corev1.ClaimPending }
+func lost(c *corev1.PersistentVolumeClaim)      { c.Status.Phase = corev1.ClaimLost }
 func classless(c *corev1.PersistentVolumeClaim) { c.Spec.StorageClassName = nil }
 
 // TestWish is about all that follows from one wish and one live claim: what is
@@ -56,12 +57,13 @@ func TestWish(t *testing.T) {
 	type want struct {
 		// Class, Mode and Size that are applied.
 		Class, Mode, Size string
-		// Growing is the class that is asked whether it allows growth.
-		Growing string
-		State   State
+		// Looks at a class.
+		Looks string
+		State State
 	}
 	bound := State{OK: true, Reason: v1alpha1.ReasonBound, Message: "the volume models-storage of 50Gi is bound"}
 	unbound := State{Reason: v1alpha1.ReasonWaitingForConsumer, Message: "the PersistentVolumeClaim models-storage is not bound yet; with some storage classes that waits for a pod"}
+	fixed, grows := Class{Known: true, Exists: true}, Class{Known: true, Exists: true, Expandable: true}
 	asLive := want{Class: "fast", Mode: "ReadWriteOnce", Size: "50Gi", State: bound}
 	with := func(change func(w *want)) want {
 		w := asLive
@@ -69,54 +71,98 @@ func TestWish(t *testing.T) {
 		return w
 	}
 	cases := map[string]struct {
-		reason            string
-		wish              Wish
-		live              *corev1.PersistentVolumeClaim
-		expandable, known bool
-		want              want
+		reason string
+		wish   Wish
+		live   *corev1.PersistentVolumeClaim
+		class  Class
+		want   want
 	}{
 		"New": {
 			reason: "What the user wants should be asked for.",
-			wish:   wish(shared), known: true,
+			wish:   wish(shared), class: fixed,
 			want: want{Class: "fast", Mode: "ReadWriteMany", Size: "50Gi", State: unbound},
 		},
 		"NewWithoutClass": {
 			reason: "The cluster's default class is asked for by naming none.",
-			wish:   wish(ofClass("", "")), known: true,
+			wish:   wish(ofClass("", "")), class: fixed,
 			want: want{Mode: "ReadWriteOnce", Size: "50Gi", State: unbound},
 		},
 		"Bound": {
 			reason: "What is as it should be stays so.",
-			wish:   wish(), live: live(), known: true,
+			wish:   wish(), live: live(), class: fixed,
 			want: asLive,
 		},
 		"Pending": {
 			reason: "A claim that waits for a pod should be told of.",
-			wish:   wish(), live: live(pending), known: true,
-			want: with(func(w *want) { w.State = unbound }),
+			wish:   wish(), live: live(pending), class: fixed,
+			want: with(func(w *want) { w.Looks, w.State = "fast", unbound }),
+		},
+		"PendingWithoutClass": {
+			reason: "A typo in the name of a class should be told of, and what to do: the claim waits for ever.",
+			wish:   wish(), live: live(pending), class: Class{Known: true},
+			want: with(func(w *want) {
+				w.Looks = "fast"
+				w.State = State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: `there is no StorageClass "fast", so that no volume is made for the PersistentVolumeClaim models-storage; set storage.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim, which holds nothing yet`}
+			}),
+		},
+		"PendingWithoutClassStill": {
+			reason: "Nor does it help to correct the typo alone.",
+			wish:   wish(ofClass("slow", "slow")), live: live(pending), class: Class{Known: true},
+			want: with(func(w *want) {
+				w.Looks = "fast"
+				w.State = State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: `there is no StorageClass "fast", so that no volume is made for the PersistentVolumeClaim models-storage; set storage.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim, which holds nothing yet`}
+			}),
+		},
+		"PendingUnknown": {
+			reason: "Where nobody knows the classes, nothing should be claimed of one.",
+			wish:   wish(), live: live(pending),
+			want: with(func(w *want) { w.Looks, w.State = "fast", unbound }),
+		},
+		"PendingWithoutAny": {
+			reason: "A claim that names no class may be bound to a volume that somebody made.",
+			wish:   wish(ofClass("", "")), live: live(pending, classless),
+			want: want{Mode: "ReadWriteOnce", Size: "50Gi", State: unbound},
+		},
+		"PendingShrinks": {
+			reason: "That a volume waits for a pod comes before its size.",
+			wish:   wish(sized("10Gi")), live: live(pending), class: fixed,
+			want: with(func(w *want) { w.Looks, w.State = "fast", unbound }),
+		},
+		"BoundWithoutClass": {
+			reason: "A volume that is there needs no class, such as one that somebody made by hand.",
+			wish:   wish(), live: live(), class: Class{Known: true},
+			want: asLive,
+		},
+		"Lost": {
+			reason: "A claim whose volume is gone should not seem to be waiting for one.",
+			wish:   wish(), live: live(lost), class: fixed,
+			want: with(func(w *want) {
+				w.Looks = "fast"
+				w.State = State{Reason: v1alpha1.ReasonVolumeLost, Message: "the PersistentVolume pv-1 of the PersistentVolumeClaim models-storage is gone, and what was on it; delete the PersistentVolumeClaim to start an empty cache"}
+			}),
 		},
 		"Shrinks": {
 			reason: "A volume cannot shrink, and the API server would refuse to try.",
-			wish:   wish(sized("10Gi")), live: live(), expandable: true, known: true,
+			wish:   wish(sized("10Gi")), live: live(), class: grows,
 			want: with(func(w *want) {
 				w.State = State{Reason: v1alpha1.ReasonShrinkIgnored, Message: "a volume cannot shrink: it stays at 50Gi, storage.size says 10Gi"}
 			}),
 		},
 		"ShrinksUnasked": {
 			reason: "A size that nobody asked for should not be told of.",
-			wish:   wish(sized("10Gi"), unaskedSize), live: live(), known: true,
+			wish:   wish(sized("10Gi"), unaskedSize), live: live(), class: fixed,
 			want: asLive,
 		},
 		"Grows": {
 			reason: "A volume should grow where its class allows it.",
-			wish:   wish(sized("80Gi")), live: live(), expandable: true, known: true,
-			want: with(func(w *want) { w.Size, w.Growing = "80Gi", "fast" }),
+			wish:   wish(sized("80Gi")), live: live(), class: grows,
+			want: with(func(w *want) { w.Size, w.Looks = "80Gi", "fast" }),
 		},
 		"GrowsNot": {
 			reason: "A volume stays as it is where its class does not allow it to grow.",
-			wish:   wish(sized("80Gi")), live: live(), known: true,
+			wish:   wish(sized("80Gi")), live: live(), class: fixed,
 			want: with(func(w *want) {
-				w.Growing = "fast"
+				w.Looks = "fast"
 				w.State = State{Reason: v1alpha1.ReasonExpansionNotSupported, Message: `the storage class "fast" does not allow volumes to grow: it stays at 50Gi, storage.size says 80Gi`}
 			}),
 		},
@@ -124,37 +170,37 @@ func TestWish(t *testing.T) {
 			reason: "Where nobody knows the class, a volume should stay as it is, and nothing should be claimed of the class.",
 			wish:   wish(sized("80Gi")), live: live(),
 			want: with(func(w *want) {
-				w.Growing = "fast"
+				w.Looks = "fast"
 				w.State = State{Reason: v1alpha1.ReasonExpansionNotSupported, Message: `it is not known whether the storage class "fast" allows volumes to grow: it stays at 50Gi, storage.size says 80Gi`}
 			}),
 		},
 		"GrowsUnbound": {
 			reason: "A claim that is not bound cannot change at all, whatever its class says.",
-			wish:   wish(sized("80Gi")), live: live(pending), expandable: true, known: true,
-			want: with(func(w *want) { w.State = unbound }),
+			wish:   wish(sized("80Gi")), live: live(pending), class: grows,
+			want: with(func(w *want) { w.Looks, w.State = "fast", unbound }),
 		},
 		"GrowsWithoutClass": {
 			reason: "A volume without a class cannot grow.",
-			wish:   wish(ofClass("", ""), sized("80Gi")), live: live(classless), known: true,
+			wish:   wish(ofClass("", ""), sized("80Gi")), live: live(classless), class: fixed,
 			want: want{Mode: "ReadWriteOnce", Size: "50Gi", State: State{
 				Reason: v1alpha1.ReasonExpansionNotSupported, Message: `the storage class "" does not allow volumes to grow: it stays at 50Gi, storage.size says 80Gi`,
 			}},
 		},
 		"Class": {
 			reason: "A class cannot change, and a manifest with another one could not even be deleted.",
-			wish:   wish(ofClass("slow", "slow")), live: live(), known: true,
+			wish:   wish(ofClass("slow", "slow")), live: live(), class: fixed,
 			want: with(func(w *want) {
 				w.State = State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: `storage.storageClass cannot change from "fast" to "slow"; delete the PersistentVolumeClaim models-storage to start an empty cache of that class`}
 			}),
 		},
 		"ClassOfPlatform": {
 			reason: "That the platform's default changed is nothing to tell a user of.",
-			wish:   wish(ofClass("slow", "")), live: live(), known: true,
+			wish:   wish(ofClass("slow", "")), live: live(), class: fixed,
 			want: asLive,
 		},
 		"Mode": {
 			reason: "Nor can a mode change.",
-			wish:   wish(shared), live: live(), known: true,
+			wish:   wish(shared), live: live(), class: fixed,
 			want: with(func(w *want) {
 				w.State = State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: "storage.accessMode cannot change from ReadWriteOnce to ReadWriteMany; delete the PersistentVolumeClaim models-storage to start an empty cache with that mode"}
 			}),
@@ -163,9 +209,9 @@ func TestWish(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			before := tc.live.DeepCopy()
-			c := tc.wish.Claim(tc.live, tc.expandable)
+			c := tc.wish.Claim(tc.live, tc.class)
 			size := c.Spec.Resources.Requests[corev1.ResourceStorage]
-			got := want{Mode: string(c.Spec.AccessModes[0]), Size: size.String(), Growing: tc.wish.GrowingClass(tc.live), State: tc.wish.State(tc.live, tc.expandable, tc.known)}
+			got := want{Mode: string(c.Spec.AccessModes[0]), Size: size.String(), Looks: tc.wish.ClassOf(tc.live), State: tc.wish.State(tc.live, tc.class)}
 			if c.Spec.StorageClassName != nil {
 				got.Class = *c.Spec.StorageClassName
 			}
