@@ -162,8 +162,12 @@ func TestCache(t *testing.T) {
 	pendingOf := func(class string) string {
 		return live(`{"spec": {"storageClassName": "` + class + `"}, "status": {"phase": "Pending"}}`)
 	}
-	const noClass = `there is no StorageClass "fsat", so that no volume is made for the PersistentVolumeClaim models-storage; set storage.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim, which holds nothing yet`
-	const otherClass = `storage.storageClass cannot change from "standard" to "fast"; delete the PersistentVolumeClaim models-storage to start an empty cache of that class`
+	refusedOf := func(class string) string {
+		return `{"status": {"conditions": [{"type": "Synced", "status": "False", "message": "spec is immutable"}],
+			"atProvider": {"manifest": {"spec": {"storageClassName": "` + class + `"}, "status": {"phase": "Pending"}}}}}`
+	}
+	const noClass = `there is no StorageClass "fsat", so that no volume is made for the PersistentVolumeClaim models-storage; set storage.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim models-storage, which holds nothing yet`
+	const otherClass = `storage.storageClass cannot change from "standard" to "fast"; delete the PersistentVolumeClaim models-storage, which holds nothing yet`
 	const noAgent = "CacheReady=FALSE Invalid: spec.models[].preload and spec.cleanup.enabled need the agent: the platform has to set agentImage in the input of the cache's Composition; until then all stays as it is"
 	cases := map[string]struct {
 		reason string
@@ -348,16 +352,17 @@ func TestCache(t *testing.T) {
 			}, "Failed", "StorageClassNotFound", nil},
 		},
 		"OtherClass": {
-			reason: "A volume that is not bound cannot be used as it is.",
+			reason: "A volume that is not bound cannot be used as it is, and that the API server refuses another one is no news.",
 			world: func(t *testing.T) *world {
 				t.Helper()
 				w := cacheWorld(`{"spec": {"storage": {"storageClass": "fast"}}}`)
 				w.provide(t, w.reconcile(t), map[string]string{nameVolume: pendingOf("standard")})
+				w.provide(t, w.reconcile(t), map[string]string{nameVolume: refusedOf("standard")})
 				w.cluster = []*structpb.Struct{resource.MustStructJSON(classExpandable)}
 				return w
 			},
 			want: want{digest{
-				Ready: "FALSE", Resources: all(),
+				Ready: "FALSE", Resources: []string{"account-object TRUE", "inventory-object TRUE", "role-object TRUE", "rolebinding-object TRUE", "volume-object FALSE"},
 				Results:    []string{"NORMAL CacheDegraded: the cache is Degraded: " + otherClass},
 				Conditions: []string{"CacheReady=FALSE StorageClassImmutable: " + otherClass, condNoPreload, condNoCleanup},
 			}, "Degraded", "StorageClassImmutable", nil},

@@ -264,7 +264,7 @@ func TestHealth(t *testing.T) {
 			spec:   cached,
 			change: `{"spec": {"cache": {"storageClass": "fast"}}}`,
 			want: serving("Ready", "TRUE", withCache, condSelected, available, condService,
-				`CacheReady=FALSE StorageClassImmutable: cache.storageClass cannot change from "standard" to "fast"; delete the PersistentVolumeClaim chat-cache to start an empty cache of that class`, condFixed),
+				`CacheReady=FALSE StorageClassImmutable: cache.storageClass cannot change from "standard" to "fast"; to start with an empty volume, delete the AIMEndpoint, then the PersistentVolumeClaim chat-cache with all that it holds, and apply the AIMEndpoint again`, condFixed),
 		},
 		"Autoscaled": {
 			reason: "The autoscaler says that it works.",

@@ -283,7 +283,7 @@ func TestPreloadBinding(t *testing.T) {
 	waits := scene{"FALSE", "Starting", before, sceneWaits, sceneUnbound}
 	starts := scene{"FALSE", "Starting", all, "FALSE Starting: 0 of 1 replicas are available", sceneUnbound}
 	typo := starts
-	typo.Cache = `FALSE StorageClassNotFound: there is no StorageClass "standard", so that no volume is made for the PersistentVolumeClaim chat-cache; set cache.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim, which holds nothing yet`
+	typo.Cache = `FALSE StorageClassNotFound: there is no StorageClass "standard", so that no volume is made for the PersistentVolumeClaim chat-cache; set cache.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim chat-cache, which holds nothing yet`
 	cases := map[string]struct {
 		reason  string
 		cluster []*structpb.Struct

@@ -212,7 +212,7 @@ func (c Cache) Volume() volume.Wish {
 		size = *resource.NewQuantity(0, resource.BinarySI)
 	}
 	return volume.Wish{
-		Meta: c.meta(RoleVolume), Field: "storage",
+		Meta: c.meta(RoleVolume), Kind: v1alpha1.KindAIMCache, Field: "storage", Retain: *c.Spec.Retain,
 		Class: cmp.Or(s.StorageClass, c.Platform.StorageClass), AskedClass: s.StorageClass,
 		Mode: corev1.PersistentVolumeAccessMode(s.AccessMode), Size: size, AskedSize: true,
 	}

@@ -48,7 +48,11 @@ func (l Live) refusedBy(c *Condition, roles ...Role) bool {
 
 func (c Cache) storageReady(live Live) Condition {
 	out := Condition{Type: v1alpha1.ConditionCacheReady}
-	if live.refusedBy(&out, RoleVolume, RoleInventory, RoleAccount, RoleRole, RoleBinding) {
+	roles := []Role{RoleInventory, RoleAccount, RoleRole, RoleBinding}
+	if !c.Volume().GivesWay(live.Volume) {
+		roles = append(roles, RoleVolume)
+	}
+	if live.refusedBy(&out, roles...) {
 		return out
 	}
 	s := c.Volume().State(live.Volume, live.Class)

@@ -135,7 +135,7 @@ func (e Endpoint) config() *corev1.ConfigMap {
 // volume of the endpoint's own cache.
 func (e Endpoint) volume() volume.Wish {
 	return volume.Wish{
-		Meta: e.meta(RoleCache), Field: "cache",
+		Meta: e.meta(RoleCache), Kind: v1alpha1.KindAIMEndpoint, Field: "cache", Retain: *e.Spec.Cache.Retain,
 		Class: e.storageClass(), AskedClass: e.Spec.Cache.StorageClass,
 		Mode: corev1.PersistentVolumeAccessMode(e.Spec.Cache.AccessMode),
 		Size: e.CacheSize(), AskedSize: e.Spec.Cache.Size != "",

@@ -401,8 +401,14 @@ func TestRenderCache(t *testing.T) {
 			want:   want{"standard", corev1.ReadWriteOnce, "50Gi"},
 		},
 		"GrowsUnbound": {
-			reason: "A claim that is not bound cannot change at all.",
+			reason: "A claim that is not bound cannot change at all, and is made as it is wanted now once it is deleted.",
 			spec:   `cache: {enabled: true, size: 100Gi}`,
+			live:   Live{Cache: pending, CacheClass: volume.Class{Known: true, Exists: true, Expandable: true}},
+			want:   want{"", corev1.ReadWriteOnce, "100Gi"},
+		},
+		"GrowsUnboundNotRetained": {
+			reason: "What is not retained has to stay something that can be deleted.",
+			spec:   `cache: {enabled: true, size: 100Gi, retain: false}`,
 			live:   Live{Cache: pending, CacheClass: volume.Class{Known: true, Exists: true, Expandable: true}},
 			want:   want{"standard", corev1.ReadWriteOnce, "50Gi"},
 		},

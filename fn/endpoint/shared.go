@@ -97,20 +97,21 @@ func (e Endpoint) sharedReady() Condition {
 	default:
 		c.Message = fmt.Sprintf("AIMCache %s does not list %s: the server downloads it into the cache, where it stays until it is cleaned up", s.Name, m)
 	}
-	c.Message = Bound(c.Message + e.together(s.Mode, s.Others))
+	c.Message = Bound(c.Message + e.together("it", s.Mode, s.Others))
 	return c
 }
 
-// together says what a volume's mode of access means for all who mount it.
-func (e Endpoint) together(mode corev1.PersistentVolumeAccessMode, others []string) string {
+// together says what a volume's mode of access means for all who mount what it
+// is called.
+func (e Endpoint) together(it string, mode corev1.PersistentVolumeAccessMode, others []string) string {
 	several := e.maxReplicas() > 1
 	switch {
 	case mode == corev1.ReadWriteOncePod && (several || len(others) > 0):
-		return "; it is ReadWriteOncePod: only one pod can mount it, and others wait for that; use one that is ReadWriteMany"
+		return "; " + it + " is ReadWriteOncePod: only one pod can mount it, and others wait for that; use one that is ReadWriteMany"
 	case mode == corev1.ReadWriteOnce && len(others) > 0:
-		return fmt.Sprintf("; it is ReadWriteOnce: all pods that mount it, those of %s too, have to be on one node", strings.Join(others, ", "))
+		return fmt.Sprintf("; %s is ReadWriteOnce: all pods that mount it, those of %s too, have to be on one node", it, strings.Join(others, ", "))
 	case mode == corev1.ReadWriteOnce && several:
-		return "; it is ReadWriteOnce: all replicas have to be on one node"
+		return "; " + it + " is ReadWriteOnce: all replicas have to be on one node"
 	}
 	return ""
 }

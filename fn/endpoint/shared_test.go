@@ -330,3 +330,49 @@ func TestSharedCondition(t *testing.T) {
 		})
 	}
 }
+
+// TestOnOneNode is about servers that wait for GPUs, where only those of one node
+// are of use: the scheduler does not say so if no node has enough.
+func TestOnOneNode(t *testing.T) {
+	const full = "0/3 nodes are available: 3 Insufficient amd.com/gpu."
+	const wants = "0 of 1 replicas are available; pod chat-a cannot be scheduled: 0/3 nodes are available: 3 Insufficient amd.com/gpu; free GPUs, add nodes, or set recipe.gpuCount or recipe.hardware to what is free"
+	others := func(s *Shared) { s.Others = []string{"one", "two"} }
+	cases := map[string]struct {
+		reason    string
+		spec      string
+		change    []func(e *Endpoint)
+		scheduler string
+		want      string
+	}{
+		"NoVolume": {reason: "GPUs are of use wherever they are.", scheduler: full, want: wants},
+		"Alone":    {reason: "So they are for the only pod that mounts a volume.", change: []func(e *Endpoint){usingShared()}, scheduler: full, want: wants},
+		"Shared": {
+			reason: "Whoever mounts what others mount needs them on their node.", change: []func(e *Endpoint){usingShared(others)}, scheduler: full,
+			want: wants + "; AIMCache models is ReadWriteOnce: all pods that mount it, those of one, two too, have to be on one node",
+		},
+		"SharedByNodes": {
+			reason: "A volume that many nodes can mount is no obstacle.", scheduler: full, want: wants,
+			change: []func(e *Endpoint){usingShared(others, func(s *Shared) { s.Mode = corev1.ReadWriteMany })},
+		},
+		"Replicas": {
+			reason: "So do all replicas of one endpoint.", spec: `{cache: {enabled: true}, scaling: {minReplicas: 1, maxReplicas: 2}}`, scheduler: full,
+			want: wants + "; the cache's volume is ReadWriteOnce: all replicas have to be on one node",
+		},
+		"Said": {
+			reason: "What is said already is not said again.", change: []func(e *Endpoint){usingShared(others)},
+			scheduler: "0/3 nodes are available: 1 Insufficient amd.com/gpu, 2 node(s) didn't match pod affinity rules.",
+			want: "0 of 1 replicas are available; pod chat-a cannot be scheduled: 0/3 nodes are available: 1 Insufficient amd.com/gpu, 2 node(s) didn't match pod affinity rules; free GPUs, add nodes, or set recipe.gpuCount or recipe.hardware to what is free; " +
+				"where others mount its ReadWriteOnce volume, it has to be on their node: free GPUs there, or use a volume that is ReadWriteMany",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			e := chat(t, tc.spec, tc.change...)
+			live := Live{Deployment: deployed(e, counts(1, 1, 0)), Pods: []corev1.Pod{pod("chat-a", 0, unschedulable(tc.scheduler))}}
+			want := Condition{Type: v1alpha1.ConditionWorkloadReady, Reason: v1alpha1.ReasonWaitingForGPU, Message: tc.want}
+			if diff := cmp.Diff(want, e.workloadReady(live)); diff != "" {
+				t.Errorf("\n%s\nworkloadReady(...): -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

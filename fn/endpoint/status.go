@@ -180,6 +180,9 @@ func (e Endpoint) workloadReady(live Live) Condition {
 		return c
 	}
 	if reason != "" {
+		if reason == v1alpha1.ReasonWaitingForGPU {
+			cause += e.onOneNode(cause)
+		}
 		c.Reason, c.Message = reason, Bound(count+"; "+cause)
 		return c
 	}
@@ -208,6 +211,20 @@ func (e Endpoint) workloadReady(live Live) Condition {
 	return c
 }
 
+// onOneNode says that GPUs which are free elsewhere are of no use, unless that
+// is said already: the scheduler stops at the first thing that a node lacks.
+func (e Endpoint) onOneNode(said string) string {
+	switch {
+	case strings.Contains(said, string(corev1.ReadWriteOnce)):
+		return ""
+	case e.Shared != nil:
+		return e.together("AIMCache "+e.Shared.Name, e.Shared.Mode, e.Shared.Others)
+	case *e.Spec.Cache.Enabled:
+		return e.together("the cache's volume", e.accessMode(), nil)
+	}
+	return ""
+}
+
 func (e Endpoint) serviceReady(live Live) Condition {
 	c := Condition{Type: v1alpha1.ConditionServiceReady}
 	if live.refusedBy(&c, RoleService) {
@@ -233,13 +250,13 @@ func (e Endpoint) cacheReady(live Live) Condition {
 		c.OK, c.Reason, c.Message = true, v1alpha1.ReasonDisabled, "cache.enabled is false: each pod downloads the model"
 		return c
 	}
-	if live.refusedBy(&c, RoleCache) || e.preloadReady(&c, live) {
+	if !e.volume().GivesWay(live.Cache) && live.refusedBy(&c, RoleCache) || e.preloadReady(&c, live) {
 		return c
 	}
 	st := e.volume().State(live.Cache, live.CacheClass)
 	c.OK, c.Reason, c.Message = st.OK, st.Reason, st.Message
 	if c.OK {
-		c.Message += e.together(e.accessMode(), nil)
+		c.Message += e.together("it", e.accessMode(), nil)
 	}
 	switch {
 	case !c.OK:

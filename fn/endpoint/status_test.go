@@ -509,7 +509,7 @@ func TestCacheReady(t *testing.T) {
 			spec:   `cache: {enabled: true, storageClass: fast}`,
 			live:   Live{Cache: boundClaim("50Gi", "standard")},
 			want: Condition{Reason: "StorageClassImmutable", Message: `cache.storageClass cannot change from "standard" to "fast"; ` +
-				`delete the PersistentVolumeClaim chat-cache to start an empty cache of that class`},
+				`to start with an empty volume, delete the AIMEndpoint, then the PersistentVolumeClaim chat-cache with all that it holds, and apply the AIMEndpoint again`},
 		},
 		"PlatformClassChanged": {
 			reason:   "A new default of the platform's is for new volumes.",
@@ -523,7 +523,7 @@ func TestCacheReady(t *testing.T) {
 			spec:   `cache: {enabled: true, accessMode: ReadWriteMany}`,
 			live:   Live{Cache: boundClaim("500Gi", "standard")},
 			want: Condition{Reason: "StorageClassImmutable", Message: "cache.accessMode cannot change from ReadWriteOnce to ReadWriteMany; " +
-				"delete the PersistentVolumeClaim chat-cache to start an empty cache with that mode"},
+				"to start with an empty volume, delete the AIMEndpoint, then the PersistentVolumeClaim chat-cache with all that it holds, and apply the AIMEndpoint again"},
 		},
 		"NoAccessModes": {
 			reason: "A claim without access modes has none to compare with.",

@@ -1,6 +1,6 @@
-// Package volume turns what a user wants of a volume into a claim for it that
-// can always be applied: what cannot change once a claim exists is rendered as
-// it is live. A manifest that the API server refuses could not even be deleted.
+// Package volume turns what a user wants of a volume into a claim for it: what
+// cannot change once a claim exists is rendered as it is live. A manifest that
+// the API server refuses could not even be deleted.
 package volume
 
 import (
@@ -28,8 +28,11 @@ type Wish struct {
 	// Size of the volume, and whether the user asked for it.
 	Size      resource.Quantity
 	AskedSize bool
-	// Field of the spec that the wish is from, such as cache or storage.
-	Field string
+	// Retain the claim when whoever wants it is deleted.
+	Retain bool
+	// Kind of whoever wants it, such as AIMCache, and the field of its spec that
+	// the wish is from, such as storage.
+	Kind, Field string
 }
 
 // Claim for the volume, given the one that is live, and its class.
@@ -41,7 +44,7 @@ func (w Wish) Claim(live *corev1.PersistentVolumeClaim, c Class) *corev1.Persist
 	if w.Class != "" {
 		pvc.Spec.StorageClassName = &w.Class
 	}
-	if live != nil {
+	if live != nil && !w.GivesWay(live) {
 		pvc.Spec.AccessModes = live.Spec.AccessModes
 		pvc.Spec.StorageClassName = live.Spec.StorageClassName
 		have := live.Spec.Resources.Requests[corev1.ResourceStorage]
@@ -52,6 +55,44 @@ func (w Wish) Claim(live *corev1.PersistentVolumeClaim, c Class) *corev1.Persist
 	}
 	pvc.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))
 	return pvc
+}
+
+// GivesWay says whether a claim is to make way for what is wanted now: nothing
+// of it can change, but nothing was ever stored in it either. The API server
+// refuses what is rendered then, until somebody deletes the claim; the provider
+// would otherwise make it again as it was. Only what is retained can be wanted
+// in vain without getting in the way of its own deletion.
+func (w Wish) GivesWay(live *corev1.PersistentVolumeClaim) bool {
+	if !w.Retain || live == nil || live.Status.Phase != corev1.ClaimPending {
+		return false
+	}
+	return w.otherClass(live) || w.otherMode(live) || w.otherSize(live)
+}
+
+// The platform's default class may have changed since; nobody asked for that.
+func (w Wish) otherClass(live *corev1.PersistentVolumeClaim) bool {
+	return w.AskedClass != "" && ptr.Deref(live.Spec.StorageClassName, "") != w.AskedClass
+}
+
+func (w Wish) otherMode(live *corev1.PersistentVolumeClaim) bool {
+	return len(live.Spec.AccessModes) > 0 && live.Spec.AccessModes[0] != w.Mode
+}
+
+// A size that nobody asked for need not be told of.
+func (w Wish) otherSize(live *corev1.PersistentVolumeClaim) bool {
+	have := live.Spec.Resources.Requests[corev1.ResourceStorage]
+	return w.AskedSize && w.Size.Cmp(have) != 0
+}
+
+// renew says what to do for a new claim instead of the live one.
+func (w Wish) renew(live *corev1.PersistentVolumeClaim) string {
+	switch {
+	case !w.Retain:
+		return fmt.Sprintf("delete the %s, and apply it again", w.Kind)
+	case !Bound(live):
+		return fmt.Sprintf("delete the PersistentVolumeClaim %s, which holds nothing yet", live.Name)
+	}
+	return fmt.Sprintf("to start with an empty volume, delete the %s, then the PersistentVolumeClaim %s with all that it holds, and apply the %[1]s again", w.Kind, live.Name)
 }
 
 // A Class of storage, as far as it is known.
@@ -101,27 +142,32 @@ func (w Wish) State(live *corev1.PersistentVolumeClaim, c Class) State {
 	// Nobody makes a volume for such a claim. It can only be bound to one that
 	// somebody made for it.
 	if !Bound(live) && class != "" && c.Known && !c.Exists {
-		return State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: fmt.Sprintf("there is no StorageClass %q, so that no volume is made for the PersistentVolumeClaim %s; set %s.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim, which holds nothing yet", class, live.Name, w.Field)}
+		advice := w.renew(live)
+		if !w.otherClass(live) {
+			advice = fmt.Sprintf("set %s.storageClass to one of those that kubectl get storageclass shows, and %s", w.Field, advice)
+		}
+		return State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: fmt.Sprintf("there is no StorageClass %q, so that no volume is made for the PersistentVolumeClaim %s; %s", class, live.Name, advice)}
 	}
-	// The platform's default may have changed since; nobody asked for that.
-	if w.AskedClass != "" && class != w.AskedClass {
-		return State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: fmt.Sprintf("%s.storageClass cannot change from %q to %q; delete the PersistentVolumeClaim %s to start an empty cache of that class", w.Field, class, w.AskedClass, live.Name)}
+	if w.otherClass(live) {
+		return State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: fmt.Sprintf("%s.storageClass cannot change from %q to %q; %s", w.Field, class, w.AskedClass, w.renew(live))}
 	}
-	if len(live.Spec.AccessModes) > 0 && live.Spec.AccessModes[0] != w.Mode {
-		return State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: fmt.Sprintf("%s.accessMode cannot change from %s to %s; delete the PersistentVolumeClaim %s to start an empty cache with that mode", w.Field, live.Spec.AccessModes[0], w.Mode, live.Name)}
-	}
-	if !Bound(live) {
-		return unbound
+	if w.otherMode(live) {
+		return State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: fmt.Sprintf("%s.accessMode cannot change from %s to %s; %s", w.Field, live.Spec.AccessModes[0], w.Mode, w.renew(live))}
 	}
 	have := live.Spec.Resources.Requests[corev1.ResourceStorage]
-	// A size that nobody asked for need not be told of.
+	if !Bound(live) {
+		if w.otherSize(live) {
+			unbound.Message += fmt.Sprintf(", and its size cannot change from %s to %s before; if it waits in vain, %s", have.String(), w.Size.String(), w.renew(live))
+		}
+		return unbound
+	}
 	switch cmp := w.Size.Cmp(have); {
-	case !w.AskedSize:
+	case !w.otherSize(live):
 	case cmp < 0:
 		return State{Reason: v1alpha1.ReasonShrinkIgnored, Message: fmt.Sprintf("a volume cannot shrink: it stays at %s, %s.size says %s", have.String(), w.Field, w.Size.String())}
-	case cmp > 0 && class != "" && !c.Known:
+	case class != "" && !c.Known:
 		return State{Reason: v1alpha1.ReasonExpansionNotSupported, Message: fmt.Sprintf("it is not known whether the storage class %q allows volumes to grow: it stays at %s, %s.size says %s", class, have.String(), w.Field, w.Size.String())}
-	case cmp > 0 && !c.Expandable:
+	case !c.Expandable:
 		return State{Reason: v1alpha1.ReasonExpansionNotSupported, Message: fmt.Sprintf("the storage class %q does not allow volumes to grow: it stays at %s, %s.size says %s", class, have.String(), w.Field, w.Size.String())}
 	}
 	return State{OK: true, Reason: v1alpha1.ReasonBound, Message: fmt.Sprintf("the volume %s of %s is bound", live.Name, have.String())}

@@ -15,7 +15,7 @@ import (
 func wish(changes ...func(w *Wish)) Wish {
 	w := Wish{
 		Meta:  metav1.ObjectMeta{Name: "models-storage", Namespace: "team-a", Labels: map[string]string{"a": "b"}},
-		Class: "fast", AskedClass: "fast", Mode: corev1.ReadWriteOnce, Size: resource.MustParse("50Gi"), AskedSize: true, Field: "storage",
+		Class: "fast", AskedClass: "fast", Mode: corev1.ReadWriteOnce, Size: resource.MustParse("50Gi"), AskedSize: true, Retain: true, Kind: "AIMCache", Field: "storage",
 	}
 	for _, change := range changes {
 		change(&w)
@@ -27,6 +27,7 @@ func sized(s string) func(w *Wish) { return func(w *Wish) { w.Size = resource.Mu
 func ofClass(class, asked string) func(w *Wish) {
 	return func(w *Wish) { w.Class, w.AskedClass = class, asked }
 }
+func thrownAway(w *Wish)  { w.Retain = false }
 func shared(w *Wish)      { w.Mode = corev1.ReadWriteMany }
 func unaskedSize(w *Wish) { w.AskedSize = false }
 
@@ -102,15 +103,31 @@ func TestWish(t *testing.T) {
 			wish:   wish(), live: live(pending), class: Class{Known: true},
 			want: with(func(w *want) {
 				w.Looks = "fast"
-				w.State = State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: `there is no StorageClass "fast", so that no volume is made for the PersistentVolumeClaim models-storage; set storage.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim, which holds nothing yet`}
+				w.State = State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: `there is no StorageClass "fast", so that no volume is made for the PersistentVolumeClaim models-storage; set storage.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim models-storage, which holds nothing yet`}
 			}),
 		},
 		"PendingWithoutClassStill": {
-			reason: "Nor does it help to correct the typo alone.",
+			reason: "With the typo corrected, what is wanted now should be made once the claim is deleted, which nobody else may do.",
 			wish:   wish(ofClass("slow", "slow")), live: live(pending), class: Class{Known: true},
 			want: with(func(w *want) {
+				w.Class, w.Looks = "slow", "fast"
+				w.State = State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: `there is no StorageClass "fast", so that no volume is made for the PersistentVolumeClaim models-storage; delete the PersistentVolumeClaim models-storage, which holds nothing yet`}
+			}),
+		},
+		"PendingThrownAway": {
+			reason: "What is deleted with its cache must not be refused by the API server: it could not be deleted any more.",
+			wish:   wish(ofClass("slow", "slow"), thrownAway), live: live(pending), class: Class{Known: true},
+			want: with(func(w *want) {
 				w.Looks = "fast"
-				w.State = State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: `there is no StorageClass "fast", so that no volume is made for the PersistentVolumeClaim models-storage; set storage.storageClass to one of those that kubectl get storageclass shows, and delete the PersistentVolumeClaim, which holds nothing yet`}
+				w.State = State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: `there is no StorageClass "fast", so that no volume is made for the PersistentVolumeClaim models-storage; delete the AIMCache, and apply it again`}
+			}),
+		},
+		"PendingOfOtherMode": {
+			reason: "Nor can the mode of a claim change that no volume was made for, such as one that its class does not have.",
+			wish:   wish(shared), live: live(pending), class: fixed,
+			want: with(func(w *want) {
+				w.Mode, w.Looks = "ReadWriteMany", "fast"
+				w.State = State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: "storage.accessMode cannot change from ReadWriteOnce to ReadWriteMany; delete the PersistentVolumeClaim models-storage, which holds nothing yet"}
 			}),
 		},
 		"PendingUnknown": {
@@ -124,9 +141,12 @@ func TestWish(t *testing.T) {
 			want: want{Mode: "ReadWriteOnce", Size: "50Gi", State: unbound},
 		},
 		"PendingShrinks": {
-			reason: "That a volume waits for a pod comes before its size.",
+			reason: "Nor can its size, such as one that no disk has.",
 			wish:   wish(sized("10Gi")), live: live(pending), class: fixed,
-			want: with(func(w *want) { w.Looks, w.State = "fast", unbound }),
+			want: with(func(w *want) {
+				w.Size, w.Looks, w.State = "10Gi", "fast", unbound
+				w.State.Message += ", and its size cannot change from 50Gi to 10Gi before; if it waits in vain, delete the PersistentVolumeClaim models-storage, which holds nothing yet"
+			}),
 		},
 		"BoundWithoutClass": {
 			reason: "A volume that is there needs no class, such as one that somebody made by hand.",
@@ -175,8 +195,16 @@ func TestWish(t *testing.T) {
 			}),
 		},
 		"GrowsUnbound": {
-			reason: "A claim that is not bound cannot change at all, whatever its class says.",
+			reason: "A claim that is not bound cannot grow, whatever its class says; too small a size may be why there is no volume.",
 			wish:   wish(sized("80Gi")), live: live(pending), class: grows,
+			want: with(func(w *want) {
+				w.Size, w.Looks, w.State = "80Gi", "fast", unbound
+				w.State.Message += ", and its size cannot change from 50Gi to 80Gi before; if it waits in vain, delete the PersistentVolumeClaim models-storage, which holds nothing yet"
+			}),
+		},
+		"GrowsUnboundUnasked": {
+			reason: "A size that nobody asked for changes with the model, and should not be fought for.",
+			wish:   wish(sized("80Gi"), unaskedSize), live: live(pending), class: grows,
 			want: with(func(w *want) { w.Looks, w.State = "fast", unbound }),
 		},
 		"GrowsWithoutClass": {
@@ -190,7 +218,7 @@ func TestWish(t *testing.T) {
 			reason: "A class cannot change, and a manifest with another one could not even be deleted.",
 			wish:   wish(ofClass("slow", "slow")), live: live(), class: fixed,
 			want: with(func(w *want) {
-				w.State = State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: `storage.storageClass cannot change from "fast" to "slow"; delete the PersistentVolumeClaim models-storage to start an empty cache of that class`}
+				w.State = State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: `storage.storageClass cannot change from "fast" to "slow"; to start with an empty volume, delete the AIMCache, then the PersistentVolumeClaim models-storage with all that it holds, and apply the AIMCache again`}
 			}),
 		},
 		"ClassOfPlatform": {
@@ -202,7 +230,7 @@ func TestWish(t *testing.T) {
 			reason: "Nor can a mode change.",
 			wish:   wish(shared), live: live(), class: fixed,
 			want: with(func(w *want) {
-				w.State = State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: "storage.accessMode cannot change from ReadWriteOnce to ReadWriteMany; delete the PersistentVolumeClaim models-storage to start an empty cache with that mode"}
+				w.State = State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: "storage.accessMode cannot change from ReadWriteOnce to ReadWriteMany; to start with an empty volume, delete the AIMCache, then the PersistentVolumeClaim models-storage with all that it holds, and apply the AIMCache again"}
 			}),
 		},
 	}

@@ -476,6 +476,32 @@ func testCacheChanges(t *testing.T, cp *controlplane.ControlPlane) {
 		return nil
 	})
 
+	// A typo is told of, and what to do about it.
+	typo := "{enabled: true, size: 50Gi, storageClass: expandible}"
+	c.apply(endpoint("typo", "{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, cache: "+typo+"}"))
+	c.apply(aimCache("typo", "{storage: {size: 50Gi, storageClass: expandible}}"))
+	c.expect("typo", "CacheReady", "False", "StorageClassNotFound", `"expandible"`, "kubectl get storageclass", "delete the PersistentVolumeClaim typo-cache")
+	c.expectOf(caches, "typo", "CacheReady", "False", "StorageClassNotFound", `"expandible"`, "kubectl get storageclass", "delete the PersistentVolumeClaim typo-storage")
+	typo = strings.ReplaceAll(typo, "expandible", "expandable")
+	c.apply(endpoint("typo", "{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, cache: "+typo+"}"))
+	c.apply(aimCache("typo", "{storage: {size: 50Gi, storageClass: expandable}}"))
+	for _, n := range []string{"typo-cache", "typo-storage"} {
+		c.eventually("what is wanted has reached the Object of "+n, soon, func() error {
+			for _, o := range c.list(objects, "", "crossplane.io/claim-namespace="+c.namespace) {
+				if str(&o, "spec", "forProvider", "manifest", "metadata", "name") == n && str(&o, "spec", "forProvider", "manifest", "spec", "storageClassName") == "expandable" {
+					return nil
+				}
+			}
+			return errNotYet
+		})
+		if out, err := c.kubectl("", "delete", "pvc", n, "--timeout=60s"); err != nil {
+			t.Fatal(out, err)
+		}
+	}
+	c.ready("typo")
+	c.expect("typo", "CacheReady", "True", "Bound")
+	c.expectOf(caches, "typo", "CacheReady", "True", "Bound")
+
 	// Deletion works from here.
 	if out, err := c.kubectl("", "delete", "aimendpoint", "llm", "--timeout=60s"); err != nil {
 		t.Fatal(out, err)

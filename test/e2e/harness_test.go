@@ -169,9 +169,7 @@ func (c *cluster) eventually(what string, within time.Duration, check func() err
 	c.fatalf("%s: still not after %s: %v", what, within, err)
 }
 
-// missed is what was waited for in vain.
-//
-//nolint:gochecknoglobals // Tests side by side fill it.
+// missed is what was waited for in vain. Tests side by side fill it.
 var missed struct {
 	sync.Mutex
 

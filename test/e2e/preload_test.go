@@ -253,7 +253,7 @@ func testCacheLife(t *testing.T, cp *controlplane.ControlPlane) {
 	}
 	c.ready("one", "two")
 	c.apply(endpoint("big", "{model: {id: meta-llama/Llama-3.1-70B-Instruct}, recipe: {hardware: MI300X, gpuCount: 8}, cache: {name: models}}"))
-	t.Log(c.expect("big", "WorkloadReady", "False", "WaitingForGPU", "pod affinity", "ReadWriteMany"))
+	t.Log(c.expect("big", "WorkloadReady", "False", "WaitingForGPU", "ReadWriteOnce", "node"))
 	models += ", {id: by-hand/c, preload: true}"
 	c.apply(spec("80Gi", ", hfTokenSecretRef: {name: hf, key: token}"))
 	c.eventually("the next download has a node", soon, func() error {

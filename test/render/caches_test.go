@@ -14,6 +14,7 @@ import (
 	"github.com/aim-engine/function-aim/fn/agent"
 	"github.com/aim-engine/function-aim/fn/cache"
 	"github.com/aim-engine/function-aim/fn/object"
+	"github.com/aim-engine/function-aim/fn/volume"
 )
 
 // caches that an API server must take.
@@ -48,7 +49,7 @@ func caches() map[string]cache.Cache {
 // manifestsOf a cache that has its volume, and nothing else yet.
 func manifestsOf(t *testing.T, c cache.Cache) []manifest {
 	t.Helper()
-	rendered, err := c.Render(cache.Live{Volume: c.Volume().Claim(nil, false), Role: true, Binding: true})
+	rendered, err := c.Render(cache.Live{Volume: c.Volume().Claim(nil, volume.Class{}), Role: true, Binding: true})
 	if err != nil {
 		t.Fatal(err)
 	}
