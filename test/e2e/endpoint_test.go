@@ -80,6 +80,7 @@ func TestEndpoint(t *testing.T) {
 		}
 	})
 	// They take all GPUs of a node, or change the plane for everybody.
+	t.Run("KindsGo", func(t *testing.T) { testKindsGo(t, cp) })
 	t.Run("OperatorsEndpoints", func(t *testing.T) { testOperatorsEndpoints(t, cp) })
 	t.Run("NoGPUFree", func(t *testing.T) { testNoGPUFree(t, cp) })
 	t.Run("Metrics", func(t *testing.T) { testMetrics(t, cp) })
