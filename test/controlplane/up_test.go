@@ -122,6 +122,12 @@ func TestUpAndDown(t *testing.T) {
 	if err := syscall.Kill(first[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	// A busy machine takes its time to end it.
+	for end := time.Now().Add(time.Minute); identity(first[0]) != ""; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("process %d does not end", first[0])
+		}
+	}
 	if out := run("up", "--claim="); !strings.Contains(out, "starting afresh: etcd isn't running any more") {
 		t.Errorf("\nA plane that's broken should be started afresh.\ngot: %s", out)
 	}
