@@ -292,7 +292,9 @@ func testCacheLife(t *testing.T, cp *controlplane.ControlPlane) {
 	if out, err := c.kubectl("", "delete", "namespace", c.namespace, "--wait=false"); err != nil {
 		t.Fatal(out, err)
 	}
-	c.eventually("nothing is left of it", soon, func() error {
+	// Whatever deletes a cache that is in use is refused, and tries again ever more
+	// rarely, up to once a minute.
+	c.eventually("nothing is left of it", 2*soon, func() error {
 		if l := composites(); len(l) > 0 {
 			return fmt.Errorf("there are still %v", l)
 		}
