@@ -82,10 +82,10 @@ type Pod struct {
 
 // Template of the pod. It meets the restricted Pod Security Standard.
 func (p Pod) Template() corev1.PodTemplateSpec {
-	env := overlaid([]corev1.EnvVar{{Name: "HOME", Value: "/tmp"}}, p.Platform.Env)
-	env = overlaid(env, p.Env)
+	env := Overlaid([]corev1.EnvVar{{Name: "HOME", Value: "/tmp"}}, p.Platform.Env)
+	env = Overlaid(env, p.Env)
 	if p.Token != nil {
-		env = overlaid(env, []corev1.EnvVar{{Name: envHFToken, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: p.Token}}})
+		env = Overlaid(env, []corev1.EnvVar{{Name: envHFToken, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: p.Token}}})
 	}
 	user, fsGroup := cmp.Or(p.User, User), cmp.Or(p.FSGroup, User)
 	container := corev1.Container{
@@ -157,8 +157,9 @@ func Network(env []corev1.EnvVar) []corev1.EnvVar {
 	return out
 }
 
-// overlaid returns base without what overlay has, too, and overlay behind it.
-func overlaid(base, overlay []corev1.EnvVar) []corev1.EnvVar {
+// Overlaid returns base without what overlay has, too, and overlay behind it: a
+// variable may refer to those before it.
+func Overlaid(base, overlay []corev1.EnvVar) []corev1.EnvVar {
 	out := slices.DeleteFunc(slices.Clone(base), func(v corev1.EnvVar) bool {
 		return slices.ContainsFunc(overlay, func(o corev1.EnvVar) bool { return o.Name == v.Name })
 	})

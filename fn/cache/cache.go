@@ -287,7 +287,7 @@ func (c Cache) Preloads(live Live) []Preload {
 		if live.Volume != nil {
 			p.download.Volume = live.Volume.UID
 		}
-		p.spec = p.download.JobSpec(c.pod(nil, c.token()))
+		p.spec = p.download.JobSpec(c.pod(nil, endpoint.SecretKey(c.Spec.HFTokenSecretRef)))
 		id := p.download.ID(p.spec, live.Jobs)
 		p.Role, p.Live = RolePreload+Role(id), live.Jobs[id]
 		out = append(out, p)
@@ -336,15 +336,6 @@ func (c Cache) job(p Preload, suspended bool) *batchv1.Job {
 	}
 	j.Spec.Suspend = &suspended
 	return j
-}
-
-// token of a download, as the Secret's key that it is in.
-func (c Cache) token() *corev1.SecretKeySelector {
-	r := c.Spec.HFTokenSecretRef
-	if r == nil {
-		return nil
-	}
-	return &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: string(r.Name)}, Key: r.Key}
 }
 
 // cleanup prunes the cache, and measures it, on a schedule.

@@ -301,25 +301,20 @@ func (e Endpoint) env() []corev1.EnvVar {
 	if r := e.security().APIKeySecretRef; r != nil {
 		own = append(own, secretEnv(e.Engine.APIKeyEnv, *r))
 	}
-	env := overlaid(e.Recipe.Snapshot.Env, e.Spec.Deployment.Env)
-	return overlaid(env, own)
+	env := agent.Overlaid(e.Recipe.Snapshot.Env, e.Spec.Deployment.Env)
+	return agent.Overlaid(env, own)
 }
 
 func secretEnv(name string, r v1alpha1.SecretKeyRef) corev1.EnvVar {
-	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: secretKey(r)}}
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: SecretKey(&r)}}
 }
 
-func secretKey(r v1alpha1.SecretKeyRef) *corev1.SecretKeySelector {
+// SecretKey that a reference names; nil if there is no reference.
+func SecretKey(r *v1alpha1.SecretKeyRef) *corev1.SecretKeySelector {
+	if r == nil {
+		return nil
+	}
 	return &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: string(r.Name)}, Key: r.Key}
-}
-
-// overlaid returns base without what overlay has, too, and overlay behind it:
-// a variable may refer to those before it.
-func overlaid(base, overlay []corev1.EnvVar) []corev1.EnvVar {
-	out := slices.DeleteFunc(slices.Clone(base), func(v corev1.EnvVar) bool {
-		return slices.ContainsFunc(overlay, func(o corev1.EnvVar) bool { return o.Name == v.Name })
-	})
-	return append(out, overlay...)
 }
 
 // resources of the container: the recipe's, overridden key by key, so that the

@@ -162,9 +162,7 @@ func (e Endpoint) agentPod(live Live) agent.Pod {
 	for _, s := range e.Spec.Image.PullSecrets {
 		p.PullSecrets = append(p.PullSecrets, string(s))
 	}
-	if r := e.Spec.HFTokenSecretRef; r != nil {
-		p.Token = secretKey(*r)
-	}
+	p.Token = SecretKey(e.Spec.HFTokenSecretRef)
 	if c := e.security().PodSecurityContext; c != nil {
 		p.User, p.FSGroup = int64(ptr.Deref(c.RunAsUser, 0)), int64(ptr.Deref(c.FSGroup, 0))
 	}
