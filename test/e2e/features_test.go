@@ -454,6 +454,9 @@ func testOptionalKinds(t *testing.T, cp *controlplane.ControlPlane) {
 // if another kind goes while it is asked for.
 func testKindsGo(t *testing.T, cp *controlplane.ControlPlane) {
 	c := in(t, cp)
+	if err := cp.InstallDefinitions(t.Context(), tools.PrometheusOperator, tools.GatewayAPI); err != nil {
+		t.Fatal(err)
+	}
 	c.apply(endpoint("llm", `{model: {id: Qwen/Qwen3-8B}, recipe: {hardware: MI300X}, monitoring: {enabled: true}, service: {route: {hostname: llm.example.com, gateway: {name: public}}}}`))
 	c.expect("llm", "MonitoringReady", "True", "Installed")
 	c.ready("llm")
