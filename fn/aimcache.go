@@ -287,6 +287,9 @@ func sharedOf(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, e end
 		Mode:  corev1.PersistentVolumeAccessMode(spec.Storage.AccessMode),
 		Bound: status.Storage != nil && status.Storage.PVCPhase == string(corev1.ClaimBound),
 	}
+	if status.Phase == v1alpha1.CacheFailed {
+		out.Failed = status.Reason
+	}
 	for _, u := range status.UsedBy {
 		if u != e.Namespace+"/"+e.Name {
 			out.Others = append(out.Others, strings.TrimPrefix(u, e.Namespace+"/"))
@@ -324,6 +327,12 @@ func (r cacheReport) conditions() []cache.Condition {
 	return r.cache.Conditions(r.live)
 }
 
+// kept are reasons for which a volume stays as it is, though something else is
+// wanted.
+//
+//nolint:gochecknoglobals // A constant.
+var kept = []v1alpha1.ConditionReason{v1alpha1.ReasonShrinkIgnored, v1alpha1.ReasonExpansionNotSupported, v1alpha1.ReasonStorageClassImmutable}
+
 func (r cacheReport) write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, xr composite) error {
 	cs := r.conditions()
 	s := r.cache.Status(r.live)
@@ -343,7 +352,7 @@ func (r cacheReport) write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRe
 		// A volume that waits for its first pod is as ready as it gets.
 		waits := c.Reason == v1alpha1.ReasonWaitingForConsumer && len(r.cache.Preloads(r.live)) == 0
 		// What is kept as it is, or has not been cleaned up, can be used.
-		usable := c.Type == v1alpha1.ConditionCleanupReady || c.Reason == v1alpha1.ReasonShrinkIgnored || c.Reason == v1alpha1.ReasonExpansionNotSupported || c.Reason == v1alpha1.ReasonStorageClassImmutable && volume.Bound(r.live.Volume)
+		usable := c.Type == v1alpha1.ConditionCleanupReady || volume.Bound(r.live.Volume) && slices.Contains(kept, c.Reason)
 		ready = ready && (c.OK || waits || usable)
 	}
 	st, err := structOf(s)

@@ -932,6 +932,10 @@ func TestUsesCache(t *testing.T) {
 			reason: "A volume may wait for this very endpoint's pod.", cluster: []*structpb.Struct{claimOfCache(`{"status": null}`)},
 			want: want{"FALSE", 3, "CacheReady=FALSE WaitingForConsumer: the volume of AIMCache models is not bound yet; with some storage classes that waits for a pod", cacheReady},
 		},
+		"FailedCache": {
+			reason: "Why there is no volume is the cache's to say.", cluster: []*structpb.Struct{claimOfCache(`{"status": {"phase": "Failed", "reason": "StorageClassNotFound", "storage": {"pvcPhase": "Pending"}}}`)},
+			want: want{"FALSE", 3, "CacheReady=FALSE WaitingForConsumer: the volume of AIMCache models is not bound: StorageClassNotFound; kubectl describe aimcache models says what to do", cacheReady},
+		},
 		"Missing": {
 			reason: "Without the cache no pod could start.",
 			want:   want{"FALSE", 0, "WorkloadReady=FALSE ApplyFailed: spec.cache.name: there is no AIMCache models; create it, or name another; until then all stays as it is", 1},

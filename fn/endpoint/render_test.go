@@ -353,7 +353,7 @@ func TestRenderCache(t *testing.T) {
 		Size  string
 	}
 	pending := boundClaim("50Gi", "standard")
-	pending.Status.Phase = corev1.ClaimPending
+	pending.Spec.VolumeName, pending.Status.Phase = "", corev1.ClaimPending
 	cases := map[string]struct {
 		reason string
 		spec   string

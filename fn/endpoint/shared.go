@@ -22,6 +22,9 @@ type Shared struct {
 	MountPath string
 	// Mode of access.
 	Mode corev1.PersistentVolumeAccessMode
+	// Failed is the reason for which the cache cannot be used at all; empty if it
+	// can, or will.
+	Failed string
 	// Bound says whether there is a volume already.
 	Bound bool
 	// Lists are the models that the cache lists.
@@ -82,6 +85,9 @@ func (e Endpoint) sharedReady() Condition {
 	s, m := e.Shared, e.Recipe.Snapshot.Model
 	if !s.Bound {
 		c.Reason, c.Message = v1alpha1.ReasonWaitingForConsumer, fmt.Sprintf("the volume of AIMCache %s is not bound yet; with some storage classes that waits for a pod", s.Name)
+		if s.Failed != "" {
+			c.Message = fmt.Sprintf("the volume of AIMCache %s is not bound: %s; kubectl describe aimcache %[1]s says what to do", s.Name, s.Failed)
+		}
 		return c
 	}
 	c.OK, c.Reason = true, v1alpha1.ReasonBound

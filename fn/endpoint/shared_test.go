@@ -293,6 +293,10 @@ func TestSharedCondition(t *testing.T) {
 			"A volume may wait for this pod.", "", usingShared(func(s *Shared) { s.Bound = false }), nil,
 			Condition{Type: v1alpha1.ConditionCacheReady, Reason: v1alpha1.ReasonWaitingForConsumer, Message: "the volume of AIMCache models is not bound yet; with some storage classes that waits for a pod"},
 		},
+		"Failed": {
+			"One for which no volume is made should not seem to wait for this pod.", "", usingShared(func(s *Shared) { s.Bound, s.Failed = false, "StorageClassNotFound" }), nil,
+			Condition{Type: v1alpha1.ConditionCacheReady, Reason: v1alpha1.ReasonWaitingForConsumer, Message: "the volume of AIMCache models is not bound: StorageClassNotFound; kubectl describe aimcache models says what to do"},
+		},
 		"Cached":  {"Where a model is read from should be told.", "", usingShared(hasIt), nil, bound("AIMCache models has Qwen/Qwen3-32B, which is read from there")},
 		"Listed":  {"That it has yet to come should be.", "", usingShared(), nil, bound("AIMCache models does not have all of Qwen/Qwen3-32B yet: the server downloads what is missing")},
 		"Foreign": {"That nobody has thought of it should be.", "", usingShared(func(s *Shared) { s.Lists = []string{"acme/own"} }), nil, bound("AIMCache models does not list Qwen/Qwen3-32B: the server downloads it into the cache, where it stays until it is cleaned up")},

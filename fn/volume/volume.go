@@ -1,6 +1,7 @@
 // Package volume turns what a user wants of a volume into a claim for it: what
-// cannot change once a claim exists is rendered as it is live. A manifest that
-// the API server refuses could not even be deleted.
+// cannot change once a claim exists is rendered as it is live, since a manifest
+// that the API server refuses could not even be deleted. The one exception is a
+// claim that gives way.
 package volume
 
 import (
@@ -63,10 +64,13 @@ func (w Wish) Claim(live *corev1.PersistentVolumeClaim, c Class) *corev1.Persist
 // would otherwise make it again as it was. Only what is retained can be wanted
 // in vain without getting in the way of its own deletion.
 func (w Wish) GivesWay(live *corev1.PersistentVolumeClaim) bool {
-	if !w.Retain || live == nil || live.Status.Phase != corev1.ClaimPending {
-		return false
-	}
-	return w.otherClass(live) || w.otherMode(live) || w.otherSize(live)
+	return w.Retain && live != nil && empty(live) && (w.otherClass(live) || w.otherMode(live) || w.otherSize(live))
+}
+
+// empty says whether a claim has never had a volume. One that is not bound, and
+// names its volume, may be restored from a backup: there may be something on it.
+func empty(live *corev1.PersistentVolumeClaim) bool {
+	return live.Status.Phase == corev1.ClaimPending && live.Spec.VolumeName == ""
 }
 
 // The platform's default class may have changed since; nobody asked for that.
@@ -88,8 +92,8 @@ func (w Wish) otherSize(live *corev1.PersistentVolumeClaim) bool {
 func (w Wish) renew(live *corev1.PersistentVolumeClaim) string {
 	switch {
 	case !w.Retain:
-		return fmt.Sprintf("delete the %s, and apply it again", w.Kind)
-	case !Bound(live):
+		return fmt.Sprintf("delete the %s, and its volume with it, and apply it again", w.Kind)
+	case empty(live):
 		return fmt.Sprintf("delete the PersistentVolumeClaim %s, which holds nothing yet", live.Name)
 	}
 	return fmt.Sprintf("to start with an empty volume, delete the %s, then the PersistentVolumeClaim %s with all that it holds, and apply the %[1]s again", w.Kind, live.Name)
@@ -141,7 +145,7 @@ func (w Wish) State(live *corev1.PersistentVolumeClaim, c Class) State {
 	class := ptr.Deref(live.Spec.StorageClassName, "")
 	// Nobody makes a volume for such a claim. It can only be bound to one that
 	// somebody made for it.
-	if !Bound(live) && class != "" && c.Known && !c.Exists {
+	if empty(live) && class != "" && c.Known && !c.Exists {
 		advice := w.renew(live)
 		if !w.otherClass(live) {
 			advice = fmt.Sprintf("set %s.storageClass to one of those that kubectl get storageclass shows, and %s", w.Field, advice)

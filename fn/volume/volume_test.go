@@ -48,7 +48,10 @@ func live(changes ...func(c *corev1.PersistentVolumeClaim)) *corev1.PersistentVo
 	return c
 }
 
-func pending(c *corev1.PersistentVolumeClaim)   { c.Status.Phase = corev1.ClaimPending }
+func pending(c *corev1.PersistentVolumeClaim) {
+	c.Spec.VolumeName, c.Status.Phase = "", corev1.ClaimPending
+}
+func restored(c *corev1.PersistentVolumeClaim)  { c.Spec.VolumeName = "pv-1" }
 func lost(c *corev1.PersistentVolumeClaim)      { c.Status.Phase = corev1.ClaimLost }
 func classless(c *corev1.PersistentVolumeClaim) { c.Spec.StorageClassName = nil }
 
@@ -119,7 +122,7 @@ func TestWish(t *testing.T) {
 			wish:   wish(ofClass("slow", "slow"), thrownAway), live: live(pending), class: Class{Known: true},
 			want: with(func(w *want) {
 				w.Looks = "fast"
-				w.State = State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: `there is no StorageClass "fast", so that no volume is made for the PersistentVolumeClaim models-storage; delete the AIMCache, and apply it again`}
+				w.State = State{Reason: v1alpha1.ReasonStorageClassNotFound, Message: `there is no StorageClass "fast", so that no volume is made for the PersistentVolumeClaim models-storage; delete the AIMCache, and its volume with it, and apply it again`}
 			}),
 		},
 		"PendingOfOtherMode": {
@@ -128,6 +131,14 @@ func TestWish(t *testing.T) {
 			want: with(func(w *want) {
 				w.Mode, w.Looks = "ReadWriteMany", "fast"
 				w.State = State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: "storage.accessMode cannot change from ReadWriteOnce to ReadWriteMany; delete the PersistentVolumeClaim models-storage, which holds nothing yet"}
+			}),
+		},
+		"PendingRestored": {
+			reason: "A claim that names its volume may be about to get one with models on it, and should stay.",
+			wish:   wish(ofClass("slow", "slow")), live: live(pending, restored), class: Class{Known: true},
+			want: with(func(w *want) {
+				w.Looks = "fast"
+				w.State = State{Reason: v1alpha1.ReasonStorageClassImmutable, Message: `storage.storageClass cannot change from "fast" to "slow"; to start with an empty volume, delete the AIMCache, then the PersistentVolumeClaim models-storage with all that it holds, and apply the AIMCache again`}
 			}),
 		},
 		"PendingUnknown": {
